@@ -1,0 +1,32 @@
+"""Every conversion and constant, each with its source; the only home of numbers with units."""
+
+US_PER_S = 1_000_000
+"""Microseconds in a second."""
+
+UJ_PER_KWH = 3.6e12
+"""Microjoules in a kilowatt-hour: 1 kWh = 3.6 MJ (SI Brochure, 9th ed., table 8), exact."""
+
+UL_PER_L = 1e6
+"""Microlitres in a litre."""
+
+WINDOW_5S_US = 5 * US_PER_S
+WINDOW_5M_US = 300 * US_PER_S
+WINDOW_1H_US = 3_600 * US_PER_S
+
+MAX_INTERVAL_US = 3_000 * US_PER_S
+"""Intervals this long or longer are rejected: r·(x − a) of the exact split stays below 2^63 (design §5.4)."""
+
+MAX_READING_UJ = 1 << 53
+"""Energies from here on are rejected, so that a double holds every accepted reading exactly."""
+
+FUTURE_SKEW_US = 300 * US_PER_S
+"""How far a sample's end may lie after its append time: five minutes of clock skew."""
+
+
+def kwh(energy_uj: int) -> float:
+    """Energy in kWh.
+
+    >>> kwh(3_600_000_000_000)
+    1.0
+    """
+    return energy_uj / UJ_PER_KWH
