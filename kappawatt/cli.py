@@ -1,0 +1,68 @@
+"""The program `kappawatt`: one parser, one place where errors become messages and exit codes."""
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+import kappawatt
+from kappawatt import settings as settings_
+from kappawatt.commands import base, programs, setup
+from kappawatt.errors import KappawattError, SettingsError
+
+GROUPS = (programs, setup)
+
+ABOUT = """\
+The live, exact ledger of what AI training costs the planet.
+
+Answers go to stdout (as JSON with --json), messages to stderr."""
+
+EXIT_CODES = """\
+exit codes:
+  0    done
+  1    it failed, or the answer is no; the message says what was asked, what was found and what to do
+  2    a flag or a setting is wrong
+  130  interrupted (Ctrl-C)
+  `run` gives the exit code of its command; 126 and 127 as a shell does, 128 + n after signal n.
+
+KAPPAWATT_DEBUG=1 shows tracebacks."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    main_parser = argparse.ArgumentParser(
+        prog="kappawatt",
+        description=ABOUT,
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    main_parser.add_argument("--version", action="version", version=f"kappawatt {kappawatt.__version__}")
+    commands = main_parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for group in GROUPS:
+        group.add(commands)
+    return main_parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    args = parser().parse_args(argv)
+    try:
+        return int(args.handler(args, settings_.load(base.given_flags(args))))
+    except KeyboardInterrupt:
+        return base.INTERRUPTED
+    except BrokenPipeError:
+        # The reader of stdout (head, less) has gone: end as other tools do, and keep the interpreter's own
+        # flush at exit from complaining.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except KappawattError as error:
+        if os.environ.get("KAPPAWATT_DEBUG"):
+            raise
+        base.say(str(error))
+        return base.USAGE if isinstance(error, SettingsError) else base.FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The commands of `kappawatt`, one module a group; `base` is what they share."""

@@ -1,0 +1,64 @@
+"""`flow`, `dash` and `collect …`: the programs, started with settings."""
+
+import argparse
+from typing import Any
+
+from kappawatt import programs
+from kappawatt import settings as settings_
+from kappawatt.commands import base
+from kappawatt.settings import Settings
+
+
+def add(commands: Any) -> None:
+    """Add the commands of this module."""
+    flow = base.command(
+        commands,
+        "flow",
+        _flow,
+        help="turn the log into answers in the store",
+        about="Reads the log and keeps the store's tables true: energy, emissions, water\n"
+        "and cost per run, phase and zone.\n"
+        "Runs until SIGTERM or Ctrl-C, which drain it; what it has read it never reads again.",
+        examples=[
+            "kappawatt flow",
+            "kappawatt flow --until-end --log file:log --store sqlite:ledger.sqlite",
+            "kappawatt flow --log kafka://broker:9092 --registry http://registry:8081 --store cassandra://db:9042/kappawatt",
+        ],
+    )
+    flow.add_argument("--until-end", action="store_true", help="read a bounded log to its end, write final rows, exit")
+    flow.add_argument("--rebuild", action="store_true", help="forget the state and read the whole log again")
+    base.add_settings(
+        flow,
+        "log",
+        "registry",
+        "store",
+        "state",
+        "topic_prefix",
+        "processes",
+        "lateness_s",
+        "horizon_days",
+        "idle_s",
+        "epoch_s",
+        "max_device_power_w",
+        "buckets",
+        "shards",
+    )
+    dash = base.command(
+        commands,
+        "dash",
+        _dash,
+        help="serve the page",
+        examples=["kappawatt dash", "kappawatt dash --port 0 --no-open"],
+    )
+    dash.add_argument("--no-open", action="store_true", help="do not open a browser")
+    base.add_settings(dash, "store", "log", "dash_host", "dash_port", strip="dash_")
+
+
+def _flow(args: argparse.Namespace, settings: Settings) -> int:
+    run = programs.load("dataflows.main").run
+    return int(run(settings_.flow_settings(settings, until_end=args.until_end, rebuild=args.rebuild)))
+
+
+def _dash(args: argparse.Namespace, settings: Settings) -> int:
+    run = programs.load("dash_app.main").run
+    return int(run(settings_.dash_settings(settings, open_browser=not args.no_open)))
