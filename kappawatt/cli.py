@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 import kappawatt
 from kappawatt import settings as settings_
-from kappawatt.commands import base, programs, setup
+from kappawatt.commands import answers, base, programs, setup
 from kappawatt.errors import KappawattError, SettingsError
 
-GROUPS = (programs, setup)
+GROUPS = (programs, answers, setup)
 
 ABOUT = """\
 The live, exact ledger of what AI training costs the planet.

@@ -33,7 +33,7 @@ def command(
 
 
 def add_settings(parser: argparse.ArgumentParser, *names: str, strip: str = "") -> None:
-    """A flag for each named setting, without the prefix *strip*; not given means None, so that environment and file count."""
+    """A flag for each named setting, without the prefix *strip*; not given is None: environment and file count."""
     known = {one.name: one for one in settings_.about()}
     group = parser.add_argument_group("settings (also KAPPAWATT_… and kappawatt.toml; see `kappawatt config`)")
     for name in names:
