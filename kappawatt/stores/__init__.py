@@ -3,8 +3,13 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
+from kappawatt.errors import StoreError
+
 Row = tuple[Any, ...]
 """One row, in the order of `Table.columns`."""
+
+FENCE_STEP = 1 << 24
+"""Least distance of two fences: a process may flush that often before its versions reach those of the next start."""
 
 
 class Store(Protocol):
@@ -15,16 +20,37 @@ class Store(Protocol):
     """
 
     def write(self, table: str, rows: Sequence[Row], version: int) -> None:
-        """Start to upsert *rows*, whole. Durable only after `flush`."""
+        """Start to upsert *rows*, whole. Durable only after `flush`, in no order before it. Doubles are finite."""
 
     def delete(self, table: str, keys: Sequence[Row], version: int) -> None:
-        """Start to delete rows by key (in the order of `Table.key`), unless they have a greater version."""
+        """Start to delete rows by key (in the order of `Table.key`), unless they have a greater version.
+
+        A deleted key stays deleted against rows of this version and older ones.
+        """
 
     def flush(self) -> None:
         """Return when all that was started is durable; retries what may pass, raises StoreError for what will not."""
 
-    def read(self, table: str, partition: Mapping[str, Any], *, limit: int | None = None) -> list[dict[str, Any]]:
-        """The rows of one partition in clustering order, `version` included."""
+    def read(
+        self,
+        table: str,
+        partition: Mapping[str, Any],
+        *,
+        since: int | str | None = None,
+        newest_first: bool = False,
+        limit: int | None = None,
+    ) -> list[dict[str, Any]]:
+        """The rows of one partition in clustering order, `version` included.
+
+        Instants come back as written, but floored to a millisecond by Cassandra.
+
+        Args:
+            table: Name of the table.
+            partition: A value for every column of its partition key.
+            since: Least value of its first clustering column, inclusive.
+            newest_first: In reversed clustering order.
+            limit: At most so many rows.
+        """
 
     def scan(self, table: str) -> Iterator[dict[str, Any]]:
         """Every row of a table, in no order: for `verify` and tests."""
@@ -39,8 +65,12 @@ class Store(Protocol):
         """Give back what is held; what was not flushed may be lost."""
 
 
-def open_store(url: str) -> Store:
-    """The store behind *url*, with its tables migrated.
+def open_store(url: str, *, read_only: bool = False) -> Store:
+    """The store behind *url*. SQLite tables are made or migrated; those of Cassandra are only checked.
+
+    Args:
+        url: `sqlite:PATH` or `cassandra://HOST:PORT[,HOST:PORT]/KEYSPACE`.
+        read_only: Make and change nothing; there must be a store.
 
     Raises:
         StoreError: The address is not understood or does not answer, with the remedy.
@@ -49,11 +79,11 @@ def open_store(url: str) -> Store:
     if scheme == "sqlite":
         from kappawatt.stores.sqlite import SqliteStore
 
-        return SqliteStore(rest)
+        return SqliteStore(rest, read_only=read_only)
     if scheme == "cassandra":
         from kappawatt.stores.cassandra import CassandraStore
 
-        return CassandraStore.from_url(url)
-    from kappawatt.errors import StoreError
-
+        store = CassandraStore.from_url(url)
+        store.check()
+        return store
     raise StoreError(f"store {url!r}: unknown kind {scheme!r}; use sqlite:PATH or cassandra://HOST:PORT/KEYSPACE")

@@ -1,17 +1,25 @@
 """The tables of the store, one description for both homes: names, columns, keys, types.
 
 `cassandra/*.cql` says the same in CQL and a contract test holds the two equal. Rows travel as tuples in the order of
-`Table.columns`; `version` is not among them, it is given once a flush. The meaning of each column is in `docs/semantics.md`.
+`Table.columns`; `version` is not among them, it is given once a flush. The meaning of each column is in
+`docs/semantics.md`.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
+from typing import Any
+
+SCHEMA_VERSION = 1
+"""Number of the last `cassandra/NNN_*.cql`; raise it with every change of the tables."""
 
 
 class Kind(StrEnum):
-    """What a column holds. In Python: str, int, int (unbounded), float, int µs UTC, `YYYY-MM-DD`, bool; each may be None."""
+    """What a column holds, None apart.
+
+    In Python: str, int, int (unbounded), float, int µs UTC, str `YYYY-MM-DD`, bool.
+    """
 
     TEXT = "text"
     BIGINT = "bigint"
@@ -36,6 +44,20 @@ class Table:
         """Partition and clustering columns: what a row is about."""
         return self.partition + self.clustering
 
+    @property
+    def key_places(self) -> tuple[int, ...]:
+        """Where the columns of `key` are in a row."""
+        names = list(self.columns)
+        return tuple(names.index(name) for name in self.key)
+
+    def check_partition(self, partition: Mapping[str, Any]) -> None:
+        """Raise ValueError unless *partition* has exactly the columns of the partition key."""
+        if set(partition) != set(self.partition):
+            raise ValueError(
+                f"{self.name} is read by ({', '.join(self.partition)}), not by ({', '.join(partition)}); "
+                "give a value for each"
+            )
+
 
 def _table(name: str, partition: str, clustering: str, columns: str) -> Table:
     pairs = (word.split(":") for word in columns.split())
@@ -55,11 +77,12 @@ _PRICED = (
 _WINDOW = f"{_energy('bigint')} {_PRICED} samples:bigint coverage:double power_w_max:double final:boolean"
 _TOTAL = (
     f"{_energy('varint')} {_PRICED} samples:bigint coverage:double power_w_max:double cpu_time_us:varint "
-    "memory_bytes_max:bigint disk_bytes:varint network_bytes:varint gpus:bigint hosts:bigint first_start:instant last_end:instant"
+    "memory_bytes_max:bigint disk_bytes:varint network_bytes:varint gpus:bigint hosts:bigint "
+    "first_start:instant last_end:instant"
 )
 _RUN = (
-    "status:text name:text user:text team:text project:text model:text framework:text dataset:text environment:text zone:text "
-    "pue:double wue_l_per_kwh:double labels:text hardware:text "
+    "status:text name:text user:text team:text project:text model:text framework:text dataset:text environment:text "
+    "zone:text pue:double wue_l_per_kwh:double labels:text hardware:text "
     "started_at:instant ended_at:instant first_seen:instant last_seen:instant"
 )
 
@@ -71,7 +94,9 @@ def _window(name: str) -> Table:
 _ALL = (
     _table("run", "run_id", "", f"run_id:text {_RUN}"),
     _table("run_total", "run_id", "", f"run_id:text {_TOTAL}"),
-    _table("phase_total", "run_id", "phase", f"run_id:text phase:text duration_us:bigint {_energy('varint')} {_PRICED}"),
+    _table(
+        "phase_total", "run_id", "phase", f"run_id:text phase:text duration_us:bigint {_energy('varint')} {_PRICED}"
+    ),
     _window("run_window_5s"),
     _window("run_window_5m"),
     _window("run_window_1h"),
@@ -79,8 +104,9 @@ _ALL = (
         "device_window_5m",
         "run_id date host",
         "window_start device",
-        "run_id:text date:date host:text window_start:instant device:text kind:bigint energy_uj:bigint estimated_uj:bigint "
-        "samples:bigint utilization:double temperature_c_max:double memory_bytes_max:bigint final:boolean",
+        "run_id:text date:date host:text window_start:instant device:text kind:bigint energy_uj:bigint "
+        "estimated_uj:bigint samples:bigint utilization:double temperature_c_max:double memory_bytes_max:bigint "
+        "final:boolean",
     ),
     _table(
         "zone_window_1h",
@@ -92,7 +118,8 @@ _ALL = (
         "run_metric",
         "run_id date",
         "at event_id",
-        "run_id:text date:date at:instant event_id:text type:text epoch:bigint loss:double accuracy:double samples:double tokens:double",
+        "run_id:text date:date at:instant event_id:text type:text epoch:bigint "
+        "loss:double accuracy:double samples:double tokens:double",
     ),
     _table(
         "runs_by_date",
@@ -120,19 +147,22 @@ _ALL = (
         "run_id date",
         "at restatement_id",
         "run_id:text date:date at:instant restatement_id:text zone:text valid_from:instant valid_to:instant "
-        "old_g_per_kwh:double new_g_per_kwh:double old_emissions_g:double new_emissions_g:double reason:text applied:boolean",
+        "old_g_per_kwh:double new_g_per_kwh:double old_emissions_g:double new_emissions_g:double "
+        "reason:text applied:boolean",
     ),
     _table(
         "alert",
         "date",
         "at alert_id",
-        "date:date at:instant alert_id:text run_id:text scope:text budget:text threshold:double used:double limit_value:double",
+        "date:date at:instant alert_id:text run_id:text scope:text budget:text threshold:double used:double "
+        "limit_value:double",
     ),
     _table(
         "accounting",
         "source_partition",
         "",
-        "source_partition:text sent:bigint counted:bigint duplicate:bigint rejected:bigint dead:bigint lost:bigint position:text",
+        "source_partition:text sent:bigint counted:bigint duplicate:bigint rejected:bigint dead:bigint lost:bigint "
+        "position:text",
     ),
 )
 
