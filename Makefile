@@ -1,0 +1,87 @@
+# What a person does with this checkout. `make help` lists it.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+BIN := .venv/bin
+STACK := $(BIN)/python tests/stack/servers.py
+SOURCES := kappawatt collectors dataflows dash_app benchmarks tests
+# Installs what the lock names, byte for byte, and builds nothing from source.
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+LOCKED := $(PIP) install --quiet --require-hashes --only-binary :all: -r
+HERE_EDITABLE := $(PIP) install --quiet --no-deps --no-build-isolation --editable .
+
+.PHONY: help demo test unit stack stack-down lint format bench lock wheel clean
+
+help:  ## this list
+	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: .venv/demo  ## the whole product on this machine; ARGS="--seconds 30 --no-open" for scripts
+	@$(BIN)/kappawatt demo $(ARGS)
+
+test: tools lint  ## every test, on real Kafka, registry, Cassandra and Chromium; ARGS="-k spool" for some
+	@$(STACK) run -- $(BIN)/python -m pytest $(ARGS)
+
+unit: .venv/dev  ## the tests that need neither servers nor browser
+	@$(BIN)/python -m pytest -m "not stack and not browser" $(ARGS)
+
+stack: .venv/dev  ## start Kafka, registry and Cassandra; their addresses are in .stack/env
+	@$(STACK) up
+
+stack-down: .venv/dev  ## stop them and forget their data
+	@$(STACK) down
+
+lint: .venv/dev  ## ruff, formatting and strict types
+	@$(BIN)/ruff check --quiet $(SOURCES)
+	@$(BIN)/ruff format --quiet --check $(SOURCES) || { echo "not formatted: make format" >&2; exit 1; }
+	@$(BIN)/mypy
+
+format: .venv/dev  ## format the code and mend what ruff can
+	@$(BIN)/ruff check --quiet --fix $(SOURCES) || true
+	@$(BIN)/ruff format --quiet $(SOURCES)
+
+bench: .venv/dev  ## the measurements that the README quotes, a JSON line each
+	@for script in benchmarks/*.py; do $(BIN)/python "$$script" $(ARGS); done
+
+# The runtime lock is a part of the developers', so both fit into one environment.
+COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+	--custom-compile-command "make lock" pyproject.toml --all-extras
+lock: .venv/dev  ## write both lock files anew; ARGS=--upgrade for newer versions
+	@$(COMPILE) $(ARGS) --group dev --output-file requirements-dev.lock
+	@$(COMPILE) $(ARGS) --group build --constraints requirements-dev.lock --output-file requirements.lock
+
+wheel: .venv/dev  ## wheel and source archive in dist/
+	@$(BIN)/python -m build --no-isolation --outdir dist
+
+clean:  ## stop the servers; remove the environment and everything built
+	@if [ -x $(BIN)/python ]; then $(STACK) down; fi
+	@rm -rf .venv .stack dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- set-up -----------------------------------------------------------------------------------------------------------
+
+# Tried by running them: a version manager's shims for versions that are not active exist, and fail.
+$(BIN)/python:
+	@for python in $(PYTHON) python3.12 python3.11 python3; do \
+	  if "$$python" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null; then \
+	    echo "making .venv with $$("$$python" --version)" >&2; exec "$$python" -m venv .venv; \
+	  fi; \
+	done; \
+	echo "Python 3.11 or 3.12 with venv is not on this machine: apt-get install python3 python3-venv" >&2; exit 2
+
+.venv/demo: requirements.lock pyproject.toml | $(BIN)/python
+	@echo "installing what requirements.lock names" >&2
+	@$(LOCKED) requirements.lock
+	@$(HERE_EDITABLE)
+	@touch $@
+
+.venv/dev: requirements-dev.lock pyproject.toml | $(BIN)/python
+	@echo "installing what requirements-dev.lock names" >&2
+	@$(LOCKED) requirements-dev.lock
+	@$(HERE_EDITABLE)
+	@touch $@
+
+.PHONY: tools
+tools:
+	@need() { command -v "$$1" >/dev/null || { echo "$$2 is not on this machine: apt-get install $$3" >&2; exit 2; }; }; \
+	need java "Java 17" openjdk-17-jre-headless; need mvn Maven maven; \
+	command -v chromium-browser google-chrome >/dev/null || need chromium Chromium chromium
