@@ -5,14 +5,14 @@ import logging
 import sqlite3
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kappawatt.errors import StoreError
-from kappawatt.stores import FENCE_STEP, Row
+from kappawatt.stores import FENCE_STEP, Row, sql
 from kappawatt.stores.tables import SCHEMA_VERSION, TABLES, Kind, Table
 
 _log = logging.getLogger(__name__)
@@ -20,24 +20,6 @@ _log = logging.getLogger(__name__)
 _BUSY_MS = 5_000
 _SPILL_ROWS = 50_000
 """Changes kept in memory before they are written without waiting for `flush`: some 50 MB at most."""
-
-_TYPES = {
-    Kind.TEXT: "TEXT",
-    Kind.BIGINT: "INTEGER",
-    Kind.VARINT: "INTEGER",
-    Kind.DOUBLE: "REAL",
-    Kind.INSTANT: "INTEGER",
-    Kind.DATE: "TEXT",
-    Kind.BOOLEAN: "INTEGER",
-}
-_WHOLE = {Kind.BIGINT, Kind.VARINT, Kind.INSTANT}
-
-_OWN = (
-    "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID",
-    # Only tables that ever lost a row are looked up here: a deleted key stays deleted against older versions.
-    "CREATE TABLE IF NOT EXISTS tombstone (table_name TEXT, key TEXT, version INTEGER NOT NULL, "
-    "PRIMARY KEY (table_name, key)) STRICT, WITHOUT ROWID",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +54,8 @@ class SqliteStore:
         self._retry_s = retry_s
         self._pending: list[_Change] = []
         self._pending_rows = 0
+        self.migrated: str | None = None
+        """What opening it has changed: None, or the new schema version in words."""
         self._db = self._connect()
         try:
             with self._translated("open"):
@@ -122,23 +106,15 @@ class SqliteStore:
         """The rows of one partition; see `Store.read`."""
         found = TABLES[table]
         found.check_partition(partition)
-        terms = [f'"{name}" = :{name}' for name in found.partition]
-        if since is not None:
-            terms.append(f'"{found.clustering[0]}" >= :__since')
-        order = ", ".join(f'"{name}"{" DESC" if newest_first else ""}' for name in found.clustering)
-        text = (
-            f"SELECT {_names((*found.columns, 'version'))} FROM {table} WHERE {' AND '.join(terms)}"  # noqa: S608 our own names
-            + (f" ORDER BY {order}" if order else "")
-            + (" LIMIT :__limit" if limit is not None else "")
-        )
+        text = sql.select(found, since=since is not None, newest_first=newest_first, limit=limit is not None)
         with self._translated(f"read {table}"):
-            return list(_dicts(found, self._db.execute(text, {**partition, "__since": since, "__limit": limit})))
+            return list(_dicts(found, self._db.execute(text, {**partition, "since_": since, "limit_": limit})))
 
     def scan(self, table: str) -> Iterator[dict[str, Any]]:
         """Every row of *table*, in key order."""
         found = TABLES[table]
         with self._translated(f"scan {table}"):
-            yield from _dicts(found, self._db.execute(f"SELECT {_names((*found.columns, 'version'))} FROM {table}"))  # noqa: S608
+            yield from _dicts(found, self._db.execute(sql.select_all(found)))
 
     def raise_fence(self, now_us: int) -> int:
         """Raise the fence in a transaction of its own; see `Store.raise_fence`."""
@@ -229,36 +205,36 @@ class SqliteStore:
 
     def _make_tables(self) -> None:
         """Make what is missing, tables and columns; within a transaction."""
-        for statement in (*_OWN, *map(_create, TABLES.values())):
+        for statement in (*sql.OWN_TABLES, *map(sql.create, TABLES.values())):
             self._db.execute(statement)
         for table in TABLES.values():
             present = {row[1] for row in self._db.execute(f"PRAGMA table_info({table.name})")}
-            for name, kind in table.columns.items():
+            for name in table.columns:
                 if name not in present:
-                    self._db.execute(f'ALTER TABLE {table.name} ADD COLUMN "{name}" {_TYPES[kind]}')
+                    self._db.execute(sql.add_column(table, name))
         first = (("store_id", str(uuid.uuid4())), ("fence", 0))
         self._db.executemany("INSERT INTO meta VALUES (?, ?) ON CONFLICT DO NOTHING", first)
         self._db.execute("INSERT OR REPLACE INTO meta VALUES ('schema_version', ?)", (SCHEMA_VERSION,))
+        self.migrated = f"SQLite schema version {SCHEMA_VERSION}"
 
     def _upsert(self, change: _Change, has_deleted: bool) -> None:
         rows, version, table = change.rows, change.version, change.table
         if has_deleted:
             rows = [row for row in rows if not self._is_deleted(table, row, version)]
         try:
-            self._db.executemany(_upsert_text(table), ((*row, version) for row in rows))
+            self._db.executemany(sql.upsert(table), ((*row, version) for row in rows))
         except OverflowError:
             raise self._too_large(table, rows) from None
 
     def _is_deleted(self, table: Table, row: Row, version: int) -> bool:
-        key = json.dumps([row[place] for place in table.key_places])
+        key = json.dumps(list(row[: len(table.key)]))
         text = "SELECT 1 FROM tombstone WHERE table_name = ? AND key = ? AND version >= ?"
         return self._db.execute(text, (table.name, key, version)).fetchone() is not None
 
     def _delete(self, change: _Change) -> None:
         name = change.table.name
-        where = " AND ".join(f'"{column}" = ?' for column in change.table.key)
         self._db.executemany(
-            f"DELETE FROM {name} WHERE {where} AND version <= ?",  # noqa: S608 our own names
+            sql.delete(change.table),
             ((*key, change.version) for key in change.rows),
         )
         self._db.executemany(
@@ -270,8 +246,8 @@ class SqliteStore:
         names = list(table.columns)
         for row in rows:
             for name, value in zip(names, row, strict=True):
-                if table.columns[name] in _WHOLE and value is not None and not -(1 << 63) <= value < 1 << 63:
-                    about = ", ".join(str(row[place]) for place in table.key_places)
+                if table.columns[name] in sql.WHOLE and value is not None and not -(1 << 63) <= value < 1 << 63:
+                    about = ", ".join(map(str, row[: len(table.key)]))
                     return StoreError(
                         f"{table.name}.{name} of {about} is {value}, beyond the 64 bits of SQLite "
                         "(2^63 µJ is 2.56 GWh); use a Cassandra store for runs of this size"
@@ -337,28 +313,7 @@ def _remedy(error: sqlite3.Error) -> str:
     return "see `kappawatt doctor`"
 
 
-def _names(names: Sequence[str]) -> str:
-    return ", ".join(f'"{name}"' for name in names)
-
-
-def _create(table: Table) -> str:
-    columns = [f'"{name}" {_TYPES[kind]}' for name, kind in table.columns.items()]
-    columns.append("version INTEGER NOT NULL")
-    columns.append(f"PRIMARY KEY ({_names(table.key)})")
-    return f"CREATE TABLE IF NOT EXISTS {table.name} ({', '.join(columns)}) STRICT, WITHOUT ROWID"
-
-
-def _upsert_text(table: Table) -> str:
-    marks = ", ".join("?" * (len(table.columns) + 1))
-    values = [name for name in table.columns if name not in table.key] + ["version"]
-    updates = ", ".join(f'"{name}" = excluded."{name}"' for name in values)
-    return (
-        f"INSERT INTO {table.name} ({_names((*table.columns, 'version'))}) VALUES ({marks}) "  # noqa: S608 our own names
-        f"ON CONFLICT DO UPDATE SET {updates} WHERE excluded.version > {table.name}.version"
-    )
-
-
-def _dicts(table: Table, rows: Iterator[Row] | sqlite3.Cursor) -> Iterator[dict[str, Any]]:
+def _dicts(table: Table, rows: Iterable[Row]) -> Iterator[dict[str, Any]]:
     names = (*table.columns, "version")
     booleans = [name for name, kind in table.columns.items() if kind is Kind.BOOLEAN]
     for row in rows:

@@ -32,7 +32,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One table: its columns in order, the partition key and the clustering columns behind it."""
+    """One table: its columns in order, the first of which are the partition key and the clustering columns."""
 
     name: str
     partition: tuple[str, ...]
@@ -43,12 +43,6 @@ class Table:
     def key(self) -> tuple[str, ...]:
         """Partition and clustering columns: what a row is about."""
         return self.partition + self.clustering
-
-    @property
-    def key_places(self) -> tuple[int, ...]:
-        """Where the columns of `key` are in a row."""
-        names = list(self.columns)
-        return tuple(names.index(name) for name in self.key)
 
     def check_partition(self, partition: Mapping[str, Any]) -> None:
         """Raise ValueError unless *partition* has exactly the columns of the partition key."""

@@ -1,0 +1,222 @@
+"""What is said to Cassandra: statements made from the tables, and values as bytes. Knows no driver."""
+
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from datetime import date
+from functools import lru_cache
+from typing import Any
+
+from kappawatt.errors import StoreError
+from kappawatt.stores import Row
+from kappawatt.stores.tables import Kind, Table
+
+_LONG = struct.Struct(">q").pack
+_DOUBLE = struct.Struct(">d").pack
+_UNIX_EPOCH = date(1970, 1, 1)
+
+CQL_TYPES = {
+    Kind.TEXT: "text",
+    Kind.BIGINT: "bigint",
+    Kind.VARINT: "varint",
+    Kind.DOUBLE: "double",
+    Kind.INSTANT: "timestamp",
+    Kind.DATE: "date",
+    Kind.BOOLEAN: "boolean",
+}
+
+
+def _varint(value: int) -> bytes:
+    return value.to_bytes((value if value >= 0 else ~value).bit_length() // 8 + 1, "big", signed=True)
+
+
+def _instant(value_us: int) -> bytes:
+    return _LONG(value_us // 1000)
+
+
+@lru_cache(maxsize=4096)
+def _date(value: str) -> bytes:
+    days = (date.fromisoformat(value) - _UNIX_EPOCH).days
+    return (days + (1 << 31)).to_bytes(4, "big")
+
+
+def _boolean(value: bool) -> bytes:
+    return b"\x01" if value else b"\x00"
+
+
+_ENCODE: dict[Kind, Callable[[Any], bytes]] = {
+    Kind.TEXT: str.encode,
+    Kind.BIGINT: _LONG,
+    Kind.VARINT: _varint,
+    Kind.DOUBLE: _DOUBLE,
+    Kind.INSTANT: _instant,
+    Kind.DATE: _date,
+    Kind.BOOLEAN: _boolean,
+}
+"""Values as the native protocol (v4, §6) has them. The driver's own binding costs 40 µs a row of 25 columns, this 4."""
+
+
+_REQUEST_BYTES = 4096
+_REQUEST_STATEMENTS = 32
+_UNFIT = (AttributeError, OverflowError, TypeError, ValueError, struct.error)
+
+Request = list[tuple[str, list[Any]]]
+"""Statements with their encoded values, sent as one."""
+
+
+def encode(table: Table, names: Sequence[str], values: Row) -> list[bytes | None]:
+    """Values of the columns *names* as bytes, None for null.
+
+    Raises:
+        StoreError: A value does not fit its column.
+    """
+    try:
+        return [
+            None if value is None else _ENCODE[table.columns[name]](value)
+            for name, value in zip(names, values, strict=True)
+        ]
+    except _UNFIT as error:
+        raise _misfit(table, names, values) from error
+
+
+class Writer:
+    """Makes the requests that upsert rows of one table.
+
+    Args:
+        table: The table.
+        unset: What the driver takes for "leave this column alone".
+    """
+
+    def __init__(self, table: Table, unset: object) -> None:
+        self._table = table
+        self._unset = unset
+        self._names = list(table.columns)
+        self._encoders = [_ENCODE[kind] for kind in table.columns.values()]
+        self._insert = insert(table)
+        self._erase = delete(table)
+
+    def requests(self, rows: Sequence[Row], version: int) -> Iterator[Request]:
+        """Requests of one partition and some 4 KiB each; a row's statements stay together.
+
+        A row without nulls overwrites every column. One with nulls first deletes what is older than *version*, in the
+        same request, which one partition applies as one mutation.
+
+        Raises:
+            StoreError: A value does not fit its column.
+        """
+        stamp, before, key = _LONG(version), _LONG(version - 1), len(self._table.key)
+        open_: dict[tuple[bytes | None, ...], tuple[Request, int]] = {}
+        for row in rows:
+            values: list[Any] = self._encode(row)
+            size = sum(map(len, filter(None, values)))
+            partition = tuple(values[: len(self._table.partition)])
+            request, filled = open_.get(partition, ([], 0))
+            if request and (filled + size > _REQUEST_BYTES or len(request) >= _REQUEST_STATEMENTS):
+                yield request
+                request, filled = [], 0
+            if None in values:
+                request.append((self._erase, [before, *values[:key]]))
+                values = [self._unset if value is None else value for value in values]
+            request.append((self._insert, [*values, stamp, stamp]))
+            open_[partition] = request, filled + size
+        for request, _ in open_.values():
+            yield request
+
+    def _encode(self, row: Row) -> list[bytes | None]:
+        try:
+            return [
+                None if value is None else encoder(value) for encoder, value in zip(self._encoders, row, strict=True)
+            ]
+        except _UNFIT:
+            return encode(self._table, self._names, row)
+
+
+def long(value: int) -> bytes:
+    """A bigint as bytes."""
+    return _LONG(value)
+
+
+def insert(table: Table) -> str:
+    """Upsert of a row; values: the columns, the version, the version as write timestamp."""
+    names = ", ".join((*table.columns, "version"))
+    marks = ", ".join("?" * (len(table.columns) + 1))
+    return f"INSERT INTO {table.name} ({names}) VALUES ({marks}) USING TIMESTAMP ?"  # noqa: S608 our own names
+
+
+def delete(table: Table) -> str:
+    """Deletion of a row; values: the version as write timestamp, the key."""
+    where = " AND ".join(f"{name} = ?" for name in table.key)
+    return f"DELETE FROM {table.name} USING TIMESTAMP ? WHERE {where}"  # noqa: S608 our own names
+
+
+def select(table: Table, *, since: bool, newest_first: bool, limit: bool) -> str:
+    """The rows of a partition; values: the partition key, then what is asked for, in the order of the arguments."""
+    terms = [f"{name} = ?" for name in table.partition]
+    if since:
+        terms.append(f"{table.clustering[0]} >= ?")
+    text = f"SELECT {', '.join((*table.columns, 'version'))} FROM {table.name} WHERE {' AND '.join(terms)}"  # noqa: S608
+    if newest_first and table.clustering:
+        text += f" ORDER BY {', '.join(f'{name} DESC' for name in table.clustering)}"
+    return text + (" LIMIT ?" if limit else "")
+
+
+def select_all(table: Table) -> str:
+    """Every row of a table."""
+    return f"SELECT {', '.join((*table.columns, 'version'))} FROM {table.name}"  # noqa: S608 our own names
+
+
+def statements(text: str) -> Iterator[str]:
+    r"""The statements of a CQL file, comments left out.
+
+    >>> list(statements("-- why; not\nCREATE TABLE a (b text) WITH comment = 'x; -- y'; /* ; */ DROP TABLE c"))
+    ["CREATE TABLE a (b text) WITH comment = 'x; -- y'", 'DROP TABLE c']
+    """
+    parts: list[str] = []
+    place = 0
+    while place < len(text):
+        end = _piece_end(text, place)
+        piece = text[place:end]
+        place = end
+        if piece == ";":
+            yield from _statement(parts)
+            parts = []
+        elif not piece.startswith(("--", "//", "/*")):
+            parts.append(piece)
+        else:
+            parts.append(" ")
+    yield from _statement(parts)
+
+
+_CLOSERS = {"--": "\n", "//": "\n", "/*": "*/", "$$": "$$", "'": "'", '"': '"'}
+
+
+def _piece_end(text: str, place: int) -> int:
+    """End of the comment, string, quoted name or single sign at *place*; a doubled quote reads as two strings."""
+    for opener, closer in _CLOSERS.items():
+        if text.startswith(opener, place):
+            found = text.find(closer, place + len(opener))
+            if found >= 0:
+                return found + len(closer)
+            if closer == "\n":
+                return len(text)
+            raise StoreError(f"a CQL file has {opener} without {closer} in line {text.count(chr(10), 0, place) + 1}")
+    return place + 1
+
+
+def _statement(parts: list[str]) -> Iterator[str]:
+    text = "".join(parts).strip()
+    if text:
+        yield text
+
+
+def _misfit(table: Table, names: Sequence[str], values: Row) -> StoreError:
+    if len(names) != len(values):
+        return StoreError(f"a row for {table.name} has {len(values)} values; it takes {len(names)}: {', '.join(names)}")
+    for name, value in zip(names, values, strict=True):
+        kind = table.columns[name]
+        try:
+            _ENCODE[kind](value) if value is not None else None
+        except _UNFIT:
+            return StoreError(
+                f"{table.name}.{name} is {kind}, and {value!r} does not fit it; see kappawatt.stores.tables"
+            )
+    return StoreError(f"a row for {table.name} cannot be written as bytes")
