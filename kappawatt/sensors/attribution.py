@@ -75,6 +75,28 @@ def attribute(
     return {name: part for name, part in parts.items() if part}
 
 
+def gpu_weights(
+    users: Mapping[str, frozenset[int]], trees: Mapping[str, frozenset[int]], *, blind: bool
+) -> dict[str, dict[str, float]]:
+    """Each run's weight on each GPU: by run, then device, from the process ids on the GPUs and in the runs' trees.
+
+    A run weighs as many as it has of the processes on the GPU; processes of nobody weigh nothing. *blind*: the driver
+    numbers processes otherwise than we do (a container); then a GPU on which no process is known goes to the run, if
+    there is one only: a container sees the GPUs that were given to it.
+
+    >>> gpu_weights({"gpu:0": frozenset({7, 8, 9})}, {"a": frozenset({7, 8}), "b": frozenset({9})}, blind=False)
+    {'a': {'gpu:0': 2.0}, 'b': {'gpu:0': 1.0}}
+    """
+    weights: dict[str, dict[str, float]] = {run_id: {} for run_id in trees}
+    for device, pids in users.items():
+        found = {run_id: float(len(pids & tree)) for run_id, tree in trees.items() if pids & tree}
+        if not found and blind and len(trees) == 1:
+            found = dict.fromkeys(trees, 1.0)
+        for run_id, weight in found.items():
+            weights[run_id][device] = weight
+    return weights
+
+
 def _whole(share: float) -> int:
     if not math.isfinite(share) or share <= 0.0:
         return 0

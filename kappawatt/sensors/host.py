@@ -1,12 +1,16 @@
 """The host by psutil, which is imported here only: process trees, CPU time, memory. Nothing here waits."""
 
+import os
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 from kappawatt.errors import SourceBusy, SourceGone
 from kappawatt.units import US_PER_S
+
+_FIRST_PID_NAMESPACE = "pid:[4026531836]"
+"""PROC_PID_INIT_INO of the Linux kernel (include/linux/proc_ns.h)."""
 
 REFRESH_US = 5 * US_PER_S
 """How often a process tree is searched for new members; the search reads all of /proc, the members alone are cheap."""
@@ -79,6 +83,13 @@ class Host:
         """CPU time of this very process, user and system, µs: what measuring costs."""
         return time.process_time_ns() // 1_000
 
+    def own_process_ids(self) -> bool:
+        """Whether process ids here differ from the machine's, so that the driver's are not ours: most containers."""
+        try:
+            return os.readlink("/proc/self/ns/pid") != _FIRST_PID_NAMESPACE
+        except OSError:
+            return False
+
     def tree(self, pid: int) -> "ProcessTree":
         """The tree below process *pid*.
 
@@ -124,15 +135,6 @@ class ProcessTree:
 
     def __repr__(self) -> str:
         return f"<ProcessTree {self._root.pid}, {len(self._members)} processes>"
-
-    @classmethod
-    def own(cls) -> Self:
-        """The tree below this very process."""
-        import os
-
-        import psutil
-
-        return cls(psutil, os.getpid())
 
     @property
     def started_us(self) -> int:

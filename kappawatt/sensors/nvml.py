@@ -214,11 +214,12 @@ class NvmlSource:
             return None
         if not found.uj and gpu.at_us < now_us:
             self._watch_power(gpu, now_us)
-            if now_us - gpu.moved_us >= FROZEN_US:
-                gpu.by_counter = False
-                energy_uj, gpu.integral_uj, gpu.late = gpu.integral_uj, 0, False
-                return energy_uj, True
-            return 0, gpu.late  # not a gap yet: what a slow counter holds back comes with its next step
+            if now_us - gpu.moved_us < FROZEN_US:
+                self._missed[gpu.device.name] = GAP  # perhaps only slow: its next step brings the energy
+                return None
+            gpu.by_counter = False
+            energy_uj, gpu.integral_uj, late, gpu.late = gpu.integral_uj, 0, gpu.late, False
+            return energy_uj, late
         late, gpu.late = gpu.late, False
         gpu.counter_mj, gpu.at_us, gpu.moved_us = counter_mj, now_us, now_us
         gpu.power_mw, gpu.integral_uj = None, 0

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from kappawatt.errors import SourceBusy, SourceGone
-from kappawatt.sensors.attribution import Machine, Usage, attribute
+from kappawatt.sensors.attribution import Machine, Usage, attribute, gpu_weights
 from kappawatt.sensors.host import CpuTimes, Host, ProcessTree, TreeUsage
 from kappawatt.sensors.meter import Meter, Tick, cut
 from kappawatt.sensors.nvml import NvmlSource
@@ -16,7 +16,7 @@ from kappawatt.sensors.source import Reading
 from kappawatt.units import US_PER_S
 from kappawatt.wire.records import Hardware, Sample
 
-PROCESSES_US: Final = 5 * US_PER_S
+PROCESSES_US: Final = 2 * US_PER_S
 """How often the driver is asked who uses which GPU."""
 
 
@@ -125,16 +125,12 @@ class Sampler:
         }
 
     def _gpu_weights(self, trees: Mapping[str, ProcessTree], now_us: int) -> dict[str, dict[str, float]]:
-        """Runs with a process on a GPU share it equally; others than runs on it get no part."""
         if self._nvml is None:
             return {}
         if self._gpu_pids_us is None or now_us - self._gpu_pids_us >= PROCESSES_US:
             self._gpu_pids, self._gpu_pids_us = self._nvml.processes(), now_us
-        weights: dict[str, dict[str, float]] = {}
-        for run_id, tree in trees.items():
-            pids = tree.pids()
-            weights[run_id] = {device: 1.0 for device, users in self._gpu_pids.items() if users & pids}
-        return weights
+        pids = {run_id: tree.pids() for run_id, tree in trees.items()}
+        return gpu_weights(self._gpu_pids, pids, blind=self._host.own_process_ids())
 
     def _records(self, piece: Tick, tick: Tick, before: _Look, now: _Look, usages: Mapping[str, Usage]) -> list[Sample]:
         machine = _machine(before, now, self._host)

@@ -4,7 +4,8 @@ import pytest
 
 from kappawatt.errors import SourceBroken, SourceBusy, SourceGone
 from kappawatt.sensors.meter import Meter, Tick, cut
-from kappawatt.sensors.source import Device, Reading
+from kappawatt.sensors.source import Reading
+from kappawatt.sensors.testing import ManualClock, ScriptedSource
 from kappawatt.units import MAX_INTERVAL_US
 from kappawatt.wire.codes import DeviceKind, Method
 
@@ -12,47 +13,8 @@ SECOND = 1_000_000
 CPU, GPU = "cpu:0", "gpu:0"
 
 
-class Clock:
-    """Both clocks, moved by hand; a step moves the wall clock alone."""
-
-    def __init__(self) -> None:
-        self.wall = 1_700_000_000 * SECOND
-        self.monotonic = 0
-
-    def go(self, us: int) -> None:
-        self.wall += us
-        self.monotonic += us
-
-    def step(self, us: int) -> None:
-        self.wall += us
-
-
-class Scripted:
-    """A source that answers what the script says: µJ by device, a flag instead of a reading, or an error."""
-
-    name = "scripted"
-
-    def __init__(self, *script: dict[str, int | str] | Exception) -> None:
-        self.script = list(script)
-        self.missed: dict[str, str] = {}
-
-    def devices(self) -> list[Device]:
-        return [Device(name=CPU, kind=DeviceKind.CPU)]
-
-    def read(self, now_monotonic_us: int) -> list[Reading]:
-        answer = self.script.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        self.missed = {name: flag for name, flag in answer.items() if isinstance(flag, str)}
-        return [
-            Reading(device=name, kind=DeviceKind.CPU, method=Method.COUNTER, energy_uj=uj)
-            for name, uj in answer.items()
-            if isinstance(uj, int)
-        ]
-
-
-def ticks(clock: Clock, *sources: Scripted, count: int, every: int = SECOND) -> list[Tick | None]:
-    meter = Meter(sources, lambda: clock.wall, lambda: clock.monotonic)
+def ticks(clock: ManualClock, *sources: ScriptedSource, count: int, every: int = SECOND) -> list[Tick | None]:
+    meter = Meter(sources, clock.wall_us, clock.monotonic_us)
     meter.tick()
     found = []
     for _ in range(count):
@@ -66,13 +28,13 @@ def energies(tick: Tick | None) -> dict[str, int]:
 
 
 def test_first_tick_is_the_baseline():
-    clock = Clock()
+    clock = ManualClock()
 
-    assert Meter([Scripted({})], lambda: clock.wall, lambda: clock.monotonic).tick() is None
+    assert Meter([ScriptedSource({})], clock.wall_us, clock.monotonic_us).tick() is None
 
 
 def test_each_interval_starts_where_the_last_one_ended():
-    first, second = ticks(Clock(), Scripted({}, {CPU: 5}, {CPU: 7}), count=2)
+    first, second = ticks(ManualClock(), ScriptedSource({}, {CPU: 5}, {CPU: 7}), count=2)
 
     assert first.end_us == second.start_us
     assert second.end_us - second.start_us == SECOND
@@ -80,8 +42,8 @@ def test_each_interval_starts_where_the_last_one_ended():
 
 
 def test_small_drift_of_the_wall_clock_leaves_no_hole():
-    clock = Clock()
-    meter = Meter([Scripted({}, {CPU: 1}, {CPU: 1})], lambda: clock.wall, lambda: clock.monotonic)
+    clock = ManualClock()
+    meter = Meter([ScriptedSource({}, {CPU: 1}, {CPU: 1})], clock.wall_us, clock.monotonic_us)
     meter.tick()
     clock.go(SECOND)
     clock.step(SECOND // 2)
@@ -95,8 +57,8 @@ def test_small_drift_of_the_wall_clock_leaves_no_hole():
 
 @pytest.mark.parametrize("step", [7_200 * SECOND, -7_200 * SECOND], ids=["forward", "back"])
 def test_stepped_clock_is_flagged_and_lengths_stay_true(step):
-    clock = Clock()
-    meter = Meter([Scripted({}, {CPU: 1}, {CPU: 1})], lambda: clock.wall, lambda: clock.monotonic)
+    clock = ManualClock()
+    meter = Meter([ScriptedSource({}, {CPU: 1}, {CPU: 1})], clock.wall_us, clock.monotonic_us)
     meter.tick()
     clock.go(SECOND)
     clock.step(step)
@@ -110,16 +72,16 @@ def test_stepped_clock_is_flagged_and_lengths_stay_true(step):
 
 
 def test_long_interval_is_flagged_as_a_gap():
-    (tick,) = ticks(Clock(), Scripted({}, {CPU: 9}), count=1, every=4 * SECOND)
+    (tick,) = ticks(ManualClock(), ScriptedSource({}, {CPU: 9}), count=1, every=4 * SECOND)
 
     assert tick.flags == ("gap",)
     assert energies(tick) == {CPU: 9}
 
 
 def test_interval_stays_open_while_a_device_cannot_be_read():
-    scripted = Scripted({}, {CPU: "gap", GPU: 3}, {CPU: 11, GPU: 4})
+    scripted = ScriptedSource({}, {CPU: "gap", GPU: 3}, {CPU: 11, GPU: 4})
 
-    held, tick = ticks(Clock(), scripted, count=2)
+    held, tick = ticks(ManualClock(), scripted, count=2)
 
     assert held is None
     assert tick.end_us - tick.start_us == 2 * SECOND
@@ -127,7 +89,9 @@ def test_interval_stays_open_while_a_device_cannot_be_read():
 
 
 def test_busy_source_keeps_the_interval_open_too():
-    held, tick = ticks(Clock(), Scripted({}, SourceBusy("now"), {CPU: 11}), Scripted({}, {GPU: 1}, {GPU: 2}), count=2)
+    held, tick = ticks(
+        ManualClock(), ScriptedSource({}, SourceBusy("now"), {CPU: 11}), ScriptedSource({}, {GPU: 1}, {GPU: 2}), count=2
+    )
 
     assert held is None
     assert energies(tick) == {CPU: 11, GPU: 3}
@@ -136,7 +100,7 @@ def test_busy_source_keeps_the_interval_open_too():
 def test_device_that_stays_away_is_given_up_and_the_others_go_on():
     away = [{CPU: "gap", GPU: 1} for _ in range(12)]
 
-    found = ticks(Clock(), Scripted({}, *away), count=12)
+    found = ticks(ManualClock(), ScriptedSource({}, *away), count=12)
 
     assert [tick is not None for tick in found] == [False] * 9 + [True] * 3
     assert energies(found[9]) == {GPU: 10}
@@ -146,15 +110,15 @@ def test_device_that_stays_away_is_given_up_and_the_others_go_on():
 def test_device_that_comes_back_is_waited_for_again():
     script = [{}, *[{CPU: "gap"} for _ in range(10)], {CPU: 50}, {CPU: "gap"}]
 
-    found = ticks(Clock(), Scripted(*script), count=12)
+    found = ticks(ManualClock(), ScriptedSource(*script), count=12)
 
     assert energies(found[10]) == {CPU: 50}
     assert found[11] is None
 
 
 def test_final_tick_waits_for_nothing():
-    clock = Clock()
-    meter = Meter([Scripted({}, {CPU: "gap", GPU: 3})], lambda: clock.wall, lambda: clock.monotonic)
+    clock = ManualClock()
+    meter = Meter([ScriptedSource({}, {CPU: "gap", GPU: 3})], clock.wall_us, clock.monotonic_us)
     meter.tick()
     clock.go(SECOND // 4)
 
@@ -164,21 +128,21 @@ def test_final_tick_waits_for_nothing():
 
 
 def test_reset_is_flagged_and_not_waited_for():
-    (tick,) = ticks(Clock(), Scripted({}, {CPU: "counter_reset", GPU: 2}), count=1)
+    (tick,) = ticks(ManualClock(), ScriptedSource({}, {CPU: "counter_reset", GPU: 2}), count=1)
 
     assert (energies(tick), tick.flags) == ({GPU: 2}, ("counter_reset", "gap"))
 
 
 @pytest.mark.parametrize("end", [SourceGone("ended"), SourceBroken("mend it")], ids=["gone", "broken"])
 def test_source_that_ends_is_left_out_and_the_others_go_on(end):
-    found = ticks(Clock(), Scripted({}, end), Scripted({}, {GPU: 1}, {GPU: 2}), count=2)
+    found = ticks(ManualClock(), ScriptedSource({}, end), ScriptedSource({}, {GPU: 1}, {GPU: 2}), count=2)
 
     assert [energies(tick) for tick in found] == [{GPU: 1}, {GPU: 2}]
     assert [tick.flags for tick in found] == [("gap",), ()]
 
 
 def test_broken_source_is_said_once_with_its_remedy(caplog):
-    ticks(Clock(), Scripted({}, SourceBroken("mend it")), count=2)
+    ticks(ManualClock(), ScriptedSource({}, SourceBroken("mend it")), count=2)
 
     assert [record.message for record in caplog.records] == ["scripted is not read any more: mend it"]
 
