@@ -17,7 +17,7 @@ from kappawatt.stores.tables import SCHEMA_VERSION, TABLES, Kind, Table
 
 _log = logging.getLogger(__name__)
 
-_BUSY_MS = 5_000
+_BUSY_S = 5.0
 _SPILL_ROWS = 50_000
 """Changes kept in memory before they are written without waiting for `flush`: some 50 MB at most."""
 
@@ -152,7 +152,7 @@ class SqliteStore:
             return sqlite3.connect(
                 f"{self.path.as_uri()}?mode={'ro' if self._read_only else 'rwc'}",
                 uri=True,
-                timeout=_BUSY_MS / 1000,
+                timeout=_BUSY_S if self._retry_s is None else min(_BUSY_S, self._retry_s),
                 isolation_level=None,
                 check_same_thread=False,
             )
@@ -174,7 +174,7 @@ class SqliteStore:
         with self._transaction():
             version = self._version()
             if version is not None:
-                self._check(version, oldest=1)
+                self._check(version, oldest=0)
             self._make_tables()
 
     def _version(self) -> int | None:
@@ -223,8 +223,8 @@ class SqliteStore:
             rows = [row for row in rows if not self._is_deleted(table, row, version)]
         try:
             self._db.executemany(sql.upsert(table), ((*row, version) for row in rows))
-        except OverflowError:
-            raise self._too_large(table, rows) from None
+        except (OverflowError, UnicodeEncodeError) as error:
+            raise _misfit(table, rows, error) from error
 
     def _is_deleted(self, table: Table, row: Row, version: int) -> bool:
         key = json.dumps(list(row[: len(table.key)]))
@@ -241,18 +241,6 @@ class SqliteStore:
             "INSERT INTO tombstone VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET version = max(version, excluded.version)",
             ((name, json.dumps(list(key)), change.version) for key in change.rows),
         )
-
-    def _too_large(self, table: Table, rows: Sequence[Row]) -> StoreError:
-        names = list(table.columns)
-        for row in rows:
-            for name, value in zip(names, row, strict=True):
-                if table.columns[name] in sql.WHOLE and value is not None and not -(1 << 63) <= value < 1 << 63:
-                    about = ", ".join(map(str, row[: len(table.key)]))
-                    return StoreError(
-                        f"{table.name}.{name} of {about} is {value}, beyond the 64 bits of SQLite "
-                        "(2^63 µJ is 2.56 GWh); use a Cassandra store for runs of this size"
-                    )
-        return StoreError(f"a value for {table.name} does not fit 64 bits")
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -287,7 +275,7 @@ class SqliteStore:
                     "end that program"
                 )
             time.sleep(0.01)
-            if not warned and waited_s * 1000 >= _BUSY_MS:
+            if not warned and waited_s >= _BUSY_S:
                 _log.warning("store sqlite:%s is locked by another program; waiting for it", self.path)
                 warned = True
 
@@ -311,6 +299,20 @@ def _remedy(error: sqlite3.Error) -> str:
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
         return "this user must be able to write the file and its folder"
     return "see `kappawatt doctor`"
+
+
+def _misfit(table: Table, rows: Sequence[Row], error: Exception) -> StoreError:
+    for row in rows:
+        for (name, kind), value in zip(table.columns.items(), row, strict=True):
+            about = f"{table.name}.{name} of {', '.join(map(str, row[: len(table.key)]))!a}"
+            if kind in sql.WHOLE and value is not None and not -(1 << 63) <= value < 1 << 63:
+                return StoreError(
+                    f"{about} is {value}, beyond the 64 bits of SQLite (2^63 µJ is 2.56 GWh); "
+                    "use a Cassandra store for runs of this size"
+                )
+            if isinstance(value, str) and any("\ud800" <= sign <= "\udfff" for sign in value):
+                return StoreError(f"{about} is {value!a}, which is not Unicode text; correct its source")
+    return StoreError(f"a value for {table.name} does not fit: {error}")
 
 
 def _dicts(table: Table, rows: Iterable[Row]) -> Iterator[dict[str, Any]]:
