@@ -5,4 +5,21 @@ Rooms, in the direction in which data flows:
 `stream` holds the event-time operators, `ledger` the energy accounting built from them, `stores` the tables.
 """
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kappawatt.tracking import track
+
+__all__ = ["__version__", "track"]
+
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """`kappawatt.track`, imported when first asked for: a bare `import kappawatt` costs a training next to nothing."""
+    if name != "track":
+        raise AttributeError(f"module 'kappawatt' has no attribute {name!r}")
+    from kappawatt.tracking import track
+
+    globals()[name] = track
+    return track

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 import kappawatt
 from kappawatt import settings as settings_
-from kappawatt.commands import answers, base, programs, setup
+from kappawatt.commands import answers, base, programs, run, setup
 from kappawatt.errors import KappawattError, SettingsError
 
-GROUPS = (programs, answers, setup)
+GROUPS = (run, programs, answers, setup)
 
 ABOUT = """\
 The live, exact ledger of what AI training costs the planet.
@@ -47,7 +47,9 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    args = parser().parse_args(argv)
+    given, others = _split(list(sys.argv[1:] if argv is None else argv))
+    args = parser().parse_args(given)
+    vars(args).update(others)
     try:
         return int(args.handler(args, settings_.load(base.given_flags(args))))
     except KeyboardInterrupt:
@@ -62,6 +64,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         base.say(str(error))
         return base.USAGE if isinstance(error, SettingsError) else base.FAILED
+
+
+def _split(argv: list[str]) -> tuple[list[str], dict[str, list[str]]]:
+    """Our own arguments, and those that others parse: behind the first `--` of `run`, behind a collector's name."""
+    if argv[:1] == ["run"] and "--" in argv:
+        at = argv.index("--")
+        return argv[:at], {"command": argv[at + 1 :]}
+    if argv[:1] == ["collect"] and len(argv) > 1 and not argv[1].startswith("-"):
+        return argv[:2], {"rest": argv[2:]}
+    return argv, {}
 
 
 if __name__ == "__main__":

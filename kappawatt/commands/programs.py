@@ -8,6 +8,13 @@ from kappawatt import settings as settings_
 from kappawatt.commands import base
 from kappawatt.settings import Settings
 
+COLLECTORS = {
+    "host": ("collectors.agent", "measures this host for all runs on it"),
+    "intensity": ("collectors.intensity", "publishes the grid intensity of all countries"),
+    "simulate": ("collectors.simulate", "makes a fleet of simulated hosts, labelled so"),
+}
+"""Module and meaning of each collector."""
+
 
 def add(commands: Any) -> None:
     """Add the commands of this module."""
@@ -43,6 +50,17 @@ def add(commands: Any) -> None:
         "buckets",
         "shards",
     )
+    collect = base.command(
+        commands,
+        "collect",
+        _collect,
+        help="run a collector: host, intensity, simulate",
+        about="Runs a collector; `kappawatt collect host --help` shows its own flags.\n\n"
+        + "\n".join(f"  {name:<10} {what}" for name, (_, what) in COLLECTORS.items()),
+        examples=["kappawatt collect host", "kappawatt collect intensity", "kappawatt collect simulate --help"],
+    )
+    collect.add_argument("what", choices=tuple(COLLECTORS), help="which one")
+    collect.add_argument("rest", nargs="*", metavar="FLAGS", help="its own flags")
     dash = base.command(
         commands,
         "dash",
@@ -57,6 +75,11 @@ def add(commands: Any) -> None:
 def _flow(args: argparse.Namespace, settings: Settings) -> int:
     run = programs.load("dataflows.main").run
     return int(run(settings_.flow_settings(settings, until_end=args.until_end, rebuild=args.rebuild)))
+
+
+def _collect(args: argparse.Namespace, settings: Settings) -> int:
+    module, _ = COLLECTORS[args.what]
+    return int(programs.load(module).main(args.rest))
 
 
 def _dash(args: argparse.Namespace, settings: Settings) -> int:

@@ -1,15 +1,59 @@
-"""`config`, `migrate` and `schema …`: what is set, and the contracts."""
+"""`doctor`, `config`, `migrate` and `schema …`: this machine, what is set, and the contracts."""
 
 import argparse
-from typing import Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
+from kappawatt import programs
 from kappawatt import settings as settings_
 from kappawatt.commands import base
+from kappawatt.errors import SettingsError
 from kappawatt.settings import Settings
+from kappawatt.stores import open_store
+from kappawatt.stores.tables import TABLES
+from kappawatt.wire import codec
+
+if TYPE_CHECKING:
+    from kappawatt.doctor import DeviceFinding, PlaceFinding
+    from kappawatt.wire.registry import Registry
 
 
 def add(commands: Any) -> None:
     """Add the commands of this module."""
+    doctor = base.command(
+        commands,
+        "doctor",
+        _doctor,
+        help="what can be measured here, and how to mend the rest",
+        about="Tries every device: is it readable, does its counter go on, which method is chosen, and what would\n"
+        "give a better one. Then asks the log, the registry and the store. Exit code 1 if nothing can be\n"
+        "measured at all.",
+        examples=["kappawatt doctor", "sudo kappawatt doctor", "kappawatt doctor --log kafka://broker:9092 --json"],
+    )
+    base.add_json(doctor)
+    base.add_settings(doctor, "log", "registry", "store", "topic_prefix", "cpu_tdp_w")
+    migrate = base.command(
+        commands,
+        "migrate",
+        _migrate,
+        help="make or update the store's tables",
+        about="Makes the store's tables, or brings them up to date; safe to run twice and beside running programs.",
+        examples=["kappawatt migrate --store cassandra://db:9042/kappawatt"],
+    )
+    base.add_json(migrate)
+    base.add_settings(migrate, "store")
+    schema = base.command(
+        commands,
+        "schema",
+        _schema,
+        help="the record contracts in the schema registry",
+        about="register: put our schemas into the registry, with compatibility FULL_TRANSITIVE.\n"
+        "check: ask the registry whether it would take them, changing nothing; exit code 1 if it refuses one.",
+        examples=["kappawatt schema check --registry http://registry:8081", "kappawatt schema register"],
+    )
+    schema.add_argument("what", choices=("register", "check"), help="what to do")
+    base.add_json(schema)
+    base.add_settings(schema, "registry", "topic_prefix")
     config = base.command(
         commands,
         "config",
@@ -38,3 +82,72 @@ def _config(args: argparse.Namespace, settings: Settings) -> int:
         return base.OK
     base.print_table(("SETTING", "VALUE", "UNIT", "FROM", "MEANING"), [tuple(row.values()) for row in rows])
     return base.OK
+
+
+def _doctor(args: argparse.Namespace, settings: Settings) -> int:
+    from kappawatt import doctor  # asks sensors and clients, which the other commands need not import
+
+    devices = doctor.devices(settings)
+    places = list(doctor.places(settings))
+    if args.json:
+        base.print_json({"devices": [asdict(each) for each in devices], "places": [asdict(each) for each in places]})
+    else:
+        _print_devices(devices)
+        _print_places(places)
+    return base.OK if doctor.measurable(devices) else base.FAILED
+
+
+def _print_devices(devices: "list[DeviceFinding]") -> None:
+    going = {True: "yes", False: "no", None: "-"}
+    rows = [(d.device, d.source, "yes" if d.readable else "no", going[d.advancing], d.method) for d in devices]
+    base.print_table(("DEVICE", "SOURCE", "READABLE", "ADVANCING", "METHOD"), rows)
+    for device in devices:
+        print(f"\n{device.device}: {base.harmless(device.reason)}")
+        if device.fix:
+            print(f"  fix: {base.harmless(device.fix)}")
+
+
+def _print_places(places: "list[PlaceFinding]") -> None:
+    print()
+    rows = [(p.what, p.url, "yes" if p.usable else "NO", p.found) for p in places]
+    base.print_table(("PLACE", "URL", "USABLE", "FOUND"), rows)
+
+
+def _migrate(args: argparse.Namespace, settings: Settings) -> int:
+    store = open_store(settings.store)
+    try:
+        answer = {"store": settings_.masked(settings.store), "store_id": store.store_id(), "tables": list(TABLES)}
+    finally:
+        store.close()
+    if args.json:
+        base.print_json(answer)
+    else:
+        print(f"{answer['store']} has its {len(TABLES)} tables (id {answer['store_id']})")
+    return base.OK
+
+
+def _schema(args: argparse.Namespace, settings: Settings) -> int:
+    if not settings.registry:
+        raise SettingsError("schema: no registry is set; give --registry URL or KAPPAWATT_REGISTRY")
+    registry = _registry(settings.registry, settings.topic_prefix)
+    rows = []
+    for topic in codec.TOPICS:
+        refused = registry.check(topic)
+        schema_id = registry.register(topic) if args.what == "register" and refused is None else None
+        rows.append(
+            {"topic": settings.topic_prefix + topic, "accepted": refused is None, "id": schema_id, "reason": refused}
+        )
+    if args.json:
+        base.print_json(rows)
+    else:
+        cells = [(r["topic"], "yes" if r["accepted"] else "NO", str(r["id"] or "-"), r["reason"] or "") for r in rows]
+        base.print_table(("TOPIC", "ACCEPTED", "ID", "REASON"), cells)
+    return base.OK if all(row["accepted"] for row in rows) else base.FAILED
+
+
+def _registry(url: str, topic_prefix: str) -> "Registry":
+    try:
+        from kappawatt.wire.registry import Registry
+    except ModuleNotFoundError as error:
+        raise programs.missing("schema", error) from error
+    return Registry(url, topic_prefix=topic_prefix)

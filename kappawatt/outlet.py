@@ -1,0 +1,75 @@
+"""Where a recorder's records go: the spool, and from there to Kafka when the log is there."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kappawatt.errors import SettingsError
+from kappawatt.log.spool import Spool
+from kappawatt.settings import Settings, masked
+from kappawatt.wire.records import Intensity, RunEvent, Sample
+
+if TYPE_CHECKING:
+    from kappawatt.log.publisher import Publisher
+
+DRAIN_LIMIT_S = 5.0
+"""How long the end of a run waits for Kafka; what is not shipped by then stays in the spool for the next writer."""
+
+
+class Outlet:
+    """One writer of the log in *settings*. Once made it never raises because of the disk or the broker.
+
+    Raises:
+        SettingsError: The log's URL is not understood.
+        KappawattError: Kafka is asked for and its client is not installed.
+    """
+
+    def __init__(self, settings: Settings, host_name: str) -> None:
+        kind, _, rest = settings.log.partition(":")
+        self._publisher: Publisher | None = None
+        if kind == "file" and rest:
+            self._spool = Spool(Path(rest), host=host_name, program="kappawatt")
+            return
+        if kind != "kafka":
+            raise SettingsError(f"log {masked(settings.log)}: not understood; use file:DIR or kafka://HOST:PORT")
+        self._spool = Spool(
+            Path(settings.spool),
+            host=host_name,
+            max_bytes=settings.spool_max_mb * 1_000_000,
+            max_age_s=settings.spool_max_days * 86_400,
+            program="kappawatt",
+        )
+        self._publisher = _publisher(settings)
+
+    def __repr__(self) -> str:
+        return f"<Outlet {self._spool!r} {self._publisher or 'is the log'}>"
+
+    def write(self, records: Sequence[Sample | RunEvent | Intensity]) -> None:
+        """Keep *records*, in order, so that they survive a power cut if the disk allows it."""
+        if records:
+            self._spool.append(*records)
+            self._spool.sync()
+
+    def close(self) -> list[str]:
+        """Ship what can be shipped, and say what is not where it should be."""
+        notes = []
+        self._spool.close()
+        if self._spool.lost:
+            notes.append(
+                f"{self._spool.lost} records are lost: the disk below {self._spool.directory} did not take them"
+            )
+        if self._publisher is not None:
+            if not self._publisher.drain(DRAIN_LIMIT_S):
+                notes.append(f"the broker has not taken all records; the rest waits in {self._spool.directory}")
+            self._publisher.close()
+        return notes
+
+
+def _publisher(settings: Settings) -> "Publisher":
+    from kappawatt.programs import missing
+
+    try:
+        from kappawatt.log.publisher import Publisher
+    except ModuleNotFoundError as error:
+        raise missing("a log in Kafka", error) from error
+    return Publisher.from_settings(settings)
