@@ -171,14 +171,15 @@ class FileWriter:
             self._drop()
             return
         if self._size < len(self._header):
-            self._drop(remove=True)
+            path = self._path
+            self._drop()
+            if path is not None:
+                with contextlib.suppress(OSError):
+                    path.unlink()
 
-    def _drop(self, *, remove: bool = False) -> None:
+    def _drop(self) -> None:
         if self._file is not None:
             self._file.close()
-        if remove and self._path is not None:
-            with contextlib.suppress(OSError):
-                self._path.unlink()
         self._file, self._path = None, None
         self._size = self.synced_bytes = 0
 
@@ -198,8 +199,6 @@ class FileWriter:
                 if keep < size:
                     file.truncate(keep)
                     os.fsync(file.fileno())
-            if keep == 0:
-                path.unlink()
         except FileNotFoundError:
             return 0
         except OSError as error:

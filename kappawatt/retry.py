@@ -1,0 +1,76 @@
+"""Trying again: how long to wait, and how to speak of an outage once instead of at every try."""
+
+import logging
+from collections.abc import Callable
+
+
+class Backoff:
+    """Waiting times that double from *first_s* to *most_s*, and begin anew after `reset`.
+
+    >>> wait = Backoff(1, 5)
+    >>> wait.next_s(), wait.next_s(), wait.next_s(), wait.next_s()
+    (1, 2, 4, 5)
+    """
+
+    def __init__(self, first_s: float, most_s: float) -> None:
+        self.first_s = first_s
+        self.most_s = most_s
+        self._next = first_s
+
+    def next_s(self) -> float:
+        """How long to wait now, seconds."""
+        wait, self._next = self._next, min(self._next * 2, self.most_s)
+        return wait
+
+    def reset(self) -> None:
+        """It worked: the next failure waits the shortest time again."""
+        self._next = self.first_s
+
+
+class Outage:
+    """Something that is not available at times: one warning when it goes, one line when it is back.
+
+    While it is away, `due` says when the next try makes sense.
+    """
+
+    def __init__(
+        self, logger: logging.Logger, what: str, *, now: Callable[[], float], first_s: float = 1.0, most_s: float = 30.0
+    ) -> None:
+        self.logger = logger
+        self.what = what
+        self.reason: str | None = None
+        """Why it is away; None while it works."""
+        self._now = now
+        self._backoff = Backoff(first_s, most_s)
+        self._since = 0.0
+        self._retry_at = 0.0
+
+    def due(self) -> bool:
+        """True unless it failed a moment ago."""
+        return self.reason is None or self._now() >= self._retry_at
+
+    def wait_s(self) -> float:
+        """Seconds until the next try makes sense; 0: now."""
+        return 0.0 if self.reason is None else max(0.0, self._retry_at - self._now())
+
+    def hurry(self) -> None:
+        """Make the next try due now."""
+        self._retry_at = self._now()
+
+    def failed(self, reason: str) -> None:
+        """A try failed; said once, and again only when the reason is another."""
+        now = self._now()
+        if self.reason is None:
+            self._since = now
+        if self.reason != reason:
+            self.logger.warning("%s: %s", self.what, reason)
+        self.reason = reason
+        self._retry_at = now + self._backoff.next_s()
+
+    def worked(self) -> None:
+        """A try worked."""
+        if self.reason is None:
+            return
+        self.logger.warning("%s: works again after %.0f s", self.what, self._now() - self._since)
+        self.reason = None
+        self._backoff.reset()
