@@ -1,0 +1,1 @@
+"""What travels: schemas, records, bytes, and samples as columns."""

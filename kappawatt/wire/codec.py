@@ -21,6 +21,7 @@ __all__ = [
     "Header",
     "canonical",
     "container_block",
+    "container_head",
     "container_header",
     "decode_many",
     "decode_one",
@@ -127,10 +128,14 @@ def unframe(message: bytes | memoryview) -> tuple[int, bytes]:
 
 def container_header(topic: str, sync: bytes) -> bytes:
     """Head of a container file of the topic, not compressed; *sync* is 16 random bytes, the file's own."""
+    return container_head(json.dumps(schema(topic), separators=(",", ":"), ensure_ascii=False), sync)
+
+
+def container_head(written: str, sync: bytes) -> bytes:
+    """Head of a container file whose schema is *written* so in JSON."""
     if len(sync) != SYNC_BYTES:
         raise WireError(f"a sync marker has {SYNC_BYTES} bytes, not {len(sync)}")
-    written = json.dumps(schema(topic), separators=(",", ":"), ensure_ascii=False).encode()
-    pairs = ((b"avro.codec", b"null"), (b"avro.schema", written))
+    pairs = ((b"avro.codec", b"null"), (b"avro.schema", written.encode()))
     meta = b"".join(_sized(key) + _sized(value) for key, value in pairs)
     return _MAGIC + _varint(len(pairs)) + meta + b"\0" + sync
 
