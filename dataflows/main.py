@@ -1,0 +1,113 @@
+"""Start of the emissions flow: checks, fence, state, processes."""
+
+import logging
+import multiprocessing
+import os
+import signal
+import socket
+import time
+from collections.abc import Sequence
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from types import FrameType
+
+from kappawatt.errors import SettingsError
+from kappawatt.settings import FlowSettings
+from kappawatt.stores import open_store
+
+from .homes import open_home
+from .names import BUCKETS, SHARDS
+from .state import Identity, StateFolder
+from .worker import Place, child, work
+
+LOG = logging.getLogger("kappawatt.flow")
+
+_MAX_PROCESSES = 8
+_GRACE_S = 40.0
+
+
+def run(settings: FlowSettings) -> int:
+    """Run the flow until its end (`--until-end`) or until SIGTERM or SIGINT drain it; the exit code."""
+    _check(settings)
+    os.environ.setdefault("POLARS_MAX_THREADS", "1")  # one thread a process: workers scale by processes
+    home = open_home(settings.log, settings.registry, settings.topic_prefix, bounded=settings.until_end)
+    home.check()
+    store = open_store(settings.store)
+    state = StateFolder(Path(settings.state))
+    state.lock()
+    try:
+        identity = Identity(store_id=store.store_id(), log=f"{settings.log} {settings.topic_prefix}".strip())
+        resumed = state.prepare(identity, parts=settings.recovery_parts, rebuild=settings.rebuild)
+        fence = store.raise_fence(time.time_ns() // 1_000)
+        store.close()
+        LOG.info(
+            "flow: %s → %s, %d process(es), %s",
+            settings.log,
+            settings.store,
+            settings.processes,
+            "resuming" if resumed else "reading from the log's beginning",
+        )
+        return _start(settings, fence, state.gates())
+    finally:
+        state.unlock()
+
+
+def _check(settings: FlowSettings) -> None:
+    if not 1 <= settings.processes <= _MAX_PROCESSES:
+        raise SettingsError(f"processes={settings.processes}: the flow runs in 1 to {_MAX_PROCESSES} processes")
+    for name, given, fixed in (("buckets", settings.buckets, len(BUCKETS)), ("shards", settings.shards, len(SHARDS))):
+        if given != fixed:
+            raise SettingsError(f"{name}={given}: the number is part of the state's format and fixed at {fixed}")
+
+
+def _start(settings: FlowSettings, fence: int, gates: Path) -> int:
+    addresses = [f"127.0.0.1:{port}" for port in _free_ports(settings.processes)]
+    places = [
+        Place(index=index, addresses=addresses, fence=fence, gates=gates) for index in range(settings.processes)
+    ]
+    if len(places) == 1:
+        work(settings, places[0])
+        return 0
+    spawn = multiprocessing.get_context("spawn")
+    children = [spawn.Process(target=child, args=(settings, place, os.getpid())) for place in places]
+    for process in children:
+        process.start()
+    return _watch(children)
+
+
+def _watch(children: Sequence[BaseProcess]) -> int:
+    """Wait for all; a signal drains them all, and when one dies the others cannot go on."""
+
+    def forward(number: int, frame: FrameType | None) -> None:
+        for process in children:
+            if process.is_alive():
+                process.terminate()
+
+    signal.signal(signal.SIGTERM, forward)
+    signal.signal(signal.SIGINT, forward)
+    while all(process.exitcode in (None, 0) for process in children):
+        alive = [process for process in children if process.exitcode is None]
+        if not alive:
+            return 0
+        alive[0].join(0.2)
+    LOG.error("a process of the flow died; ending the others, the state is kept: start the flow again")
+    deadline = time.monotonic() + _GRACE_S
+    forward(signal.SIGTERM, None)
+    for process in children:
+        process.join(max(0.1, deadline - time.monotonic()))
+        if process.is_alive():
+            process.kill()
+            process.join()
+    return 1
+
+
+def _free_ports(count: int) -> list[int]:
+    """Free loopback ports, all different."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [int(each.getsockname()[1]) for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()

@@ -1,0 +1,46 @@
+"""What leaves the flow: rows, deletes and dead letters of one flush, and the outbox that holds them until the commit."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from kappawatt.wire.records import DeadLetter
+
+Row = tuple[Any, ...]
+
+
+class Outlet(NamedTuple):
+    """One owner's changes. Version of its rows = the start's fence + *flush*; an owner never repeats a flush number."""
+
+    flush: int
+    rows: dict[str, list[Row]]
+    deletes: dict[str, list[Row]]
+    dead: list[DeadLetter]
+
+
+class Outbox:
+    """Changes fixed by a snapshot, part of it, and released in the next epoch, which begins after the commit.
+
+    So the store never shows what a crash could take back, and a restart releases the same again.
+    """
+
+    def __init__(self, waiting: Sequence[Any] = (), flushes: int = 0) -> None:
+        self._waiting = [Outlet(*each) for each in waiting]
+        self._flushes = flushes
+
+    def __repr__(self) -> str:
+        return f"<Outbox {len(self._waiting)} waiting, {self._flushes} flushes>"
+
+    def put(self, rows: dict[str, list[Row]], deletes: dict[str, list[Row]], dead: Sequence[DeadLetter] = ()) -> None:
+        """Fix changes; nothing is kept of an empty one."""
+        if rows or deletes or dead:
+            self._flushes += 1
+            self._waiting.append(Outlet(self._flushes, rows, deletes, list(dead)))
+
+    def release(self) -> list[Outlet]:
+        """All that is committed."""
+        released, self._waiting = self._waiting, []
+        return released
+
+    def dump(self) -> tuple[Any, ...]:
+        """Plain state."""
+        return (tuple(tuple(outlet) for outlet in self._waiting), self._flushes)

@@ -1,0 +1,98 @@
+"""What one process of the flow shares: the stop flag, the watchdog, the gates between processes, the log of exceptions."""
+
+import functools
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+LOG = logging.getLogger("kappawatt.flow")
+
+STOP = threading.Event()
+"""Set by SIGTERM or SIGINT: sources stop reading and the flow drains."""
+
+_WATCHDOG_S = 60.0
+_DRAIN_S = 30.0
+
+
+def logged(method: Method) -> Method:
+    """Log an exception where it happens: in a cluster Bytewax reports only that some thread panicked."""
+
+    @functools.wraps(method)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return method(*args, **kwargs)
+        except StopIteration:
+            raise
+        except BaseException:
+            LOG.exception("%s failed", method.__qualname__)
+            raise
+
+    return cast(Method, wrapper)
+
+
+def stop_on_signals() -> None:
+    """Drain on SIGTERM and SIGINT."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: STOP.set())
+
+
+class Watchdog:
+    """Ends the process when epochs stop passing, or a drain takes too long: half-dead processes help nobody.
+
+    `beat` is called once an epoch. A sink that waits for its store beats too: waiting is not death.
+    """
+
+    def __init__(self, limit_s: float = _WATCHDOG_S) -> None:
+        self._limit_s = limit_s
+        self._last = time.monotonic()
+        self._stopping_since: float | None = None
+
+    def __repr__(self) -> str:
+        return f"<Watchdog {time.monotonic() - self._last:.1f} s since the last epoch>"
+
+    def start(self) -> None:
+        """Watch from a daemon thread."""
+        threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
+
+    def beat(self) -> None:
+        """An epoch passed."""
+        self._last = time.monotonic()
+
+    def _watch(self) -> None:
+        while True:
+            time.sleep(1.0)
+            now = time.monotonic()
+            if STOP.is_set() and self._stopping_since is None:
+                self._stopping_since = now
+            overdue = self._stopping_since is not None and now - self._stopping_since > _DRAIN_S
+            if overdue or now - self._last > self._limit_s:
+                LOG.critical("no progress for %.0f s: ending this process, the state is kept", now - self._last)
+                os._exit(70)
+
+
+WATCHDOG = Watchdog()
+
+
+class Gates:
+    """Marks that the processes of one start set for each other, as files in a folder of that start."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __repr__(self) -> str:
+        return f"<Gates {self._folder}>"
+
+    def open(self, name: str) -> None:
+        """Set a mark."""
+        (self._folder / name).touch()
+
+    def is_open(self, name: str) -> bool:
+        """Whether a mark was set."""
+        return (self._folder / name).exists()

@@ -1,0 +1,98 @@
+"""The state folder: recovery files of Bytewax, bound to one store and one log by a random id.
+
+State is a cache of the log. What is missing, half made, of another store or of another version is made anew by reading
+the log again, and the message says why.
+"""
+
+import json
+import logging
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from bytewax.recovery import RecoveryConfig, init_db_dir
+
+from kappawatt.errors import KappawattError
+from kappawatt.log.locks import FileLock
+
+from .names import STATE_VERSION
+
+LOG = logging.getLogger("kappawatt.flow")
+
+_IDENTITY = "identity.json"
+_RECOVERY = "recovery"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """What a state belongs to; each difference makes it useless."""
+
+    store_id: str
+    log: str
+    state_version: int = STATE_VERSION
+
+
+class StateFolder:
+    """The folder, locked for one start of the flow at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._lock = FileLock(folder.parent / f"{folder.name}.lock", program="kappawatt flow")
+
+    def __repr__(self) -> str:
+        return f"<StateFolder {self.folder}>"
+
+    def lock(self) -> None:
+        """Become the only flow on this state.
+
+        Raises:
+            KappawattError: Another one is running.
+        """
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        if not self._lock.acquire():
+            raise KappawattError(
+                f"state {self.folder} is in use by {self._lock.holder()}; stop that flow, or give this one --state DIR"
+            )
+
+    def unlock(self) -> None:
+        """Let others have it."""
+        self._lock.release()
+
+    def prepare(self, identity: Identity, *, parts: int, rebuild: bool) -> bool:
+        """Make the folder fit for *identity*; True if there is state to resume from."""
+        why = "--rebuild was given" if rebuild else self._unfit(identity)
+        if why is None:
+            return True
+        if self.folder.exists():
+            LOG.warning("state %s is not used: %s; reading the whole log again", self.folder, why)
+            shutil.rmtree(self.folder)
+        recovery = self.folder / _RECOVERY
+        recovery.mkdir(parents=True)
+        init_db_dir(recovery, parts)
+        # Written last: a folder without it was only half made.
+        (self.folder / _IDENTITY).write_text(json.dumps(asdict(identity), indent=2))
+        return False
+
+    def recovery(self) -> RecoveryConfig:
+        """For Bytewax."""
+        return RecoveryConfig(self.folder / _RECOVERY)
+
+    def gates(self) -> Path:
+        """A new empty folder for the marks of one start."""
+        folder = self.folder / "gates"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        return folder
+
+    def _unfit(self, identity: Identity) -> str | None:
+        path = self.folder / _IDENTITY
+        if not self.folder.exists():
+            return "there is none"
+        try:
+            found = json.loads(path.read_text())
+        except (OSError, ValueError):
+            return "it was only half made"
+        for name, wanted in asdict(identity).items():
+            if found.get(name) != wanted:
+                return f"its {name.replace('_', ' ')} is {found.get(name)!r}, here it is {wanted!r}"
+        return None

@@ -1,0 +1,87 @@
+"""One process of the emissions flow."""
+
+import faulthandler
+import logging
+import os
+import threading
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from bytewax.run import cli_main
+
+from kappawatt.ledger.config import LedgerConfig
+from kappawatt.settings import FlowSettings
+from kappawatt.stores import open_store
+from kappawatt.wire.decode import SampleDecoder
+
+from .control import ControlSource
+from .emissions import build
+from .homes import open_home
+from .names import SHARDS
+from .process import WATCHDOG, Gates, stop_on_signals
+from .samples import SampleSource
+from .sinks import StoreSink
+from .state import StateFolder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Which process of how many this is, and what all of one start share."""
+
+    index: int
+    addresses: list[str]
+    fence: int
+    gates: Path
+
+
+def ledger_config(settings: FlowSettings) -> LedgerConfig:
+    """The numbers that decide about rows."""
+    return LedgerConfig(
+        lateness_us=round(settings.lateness_s * 1e6),
+        horizon_us=round(settings.horizon_s * 1e6),
+        max_device_power_w=round(settings.max_device_power_w),
+        shards=len(SHARDS),
+    )
+
+
+def work(settings: FlowSettings, place: Place) -> None:
+    """Run this process's share of the flow until the end or a drain."""
+    stop_on_signals()
+    WATCHDOG.start()
+    config = ledger_config(settings)
+    home = open_home(settings.log, settings.registry, settings.topic_prefix, bounded=settings.until_end)
+    gates = Gates(place.gates)
+    samples = SampleSource(
+        config,
+        home.bucket,
+        lambda: SampleDecoder(home.schemas()),
+        gates=gates,
+        until_end=settings.until_end,
+        idle_us=round(settings.idle_s * 1e6),
+    )
+    control = ControlSource(home.topic, home.schemas(), gates=gates, until_end=settings.until_end)
+    sink = StoreSink(lambda: open_store(settings.store), home.letters, place.fence)
+    alone = len(place.addresses) < 2
+    cli_main(
+        build(config, samples=samples, control=control, sink=sink),
+        process_id=None if alone else place.index,
+        addresses=None if alone else place.addresses,
+        epoch_interval=timedelta(seconds=settings.epoch_s),
+        recovery_config=StateFolder(Path(settings.state)).recovery(),
+    )
+
+
+def child(settings: FlowSettings, place: Place, parent: int) -> None:
+    """Entry of a spawned process: ends with its parent."""
+    logging.basicConfig(level=logging.INFO, format=f"%(levelname)s flow[{place.index}]: %(message)s")
+    faulthandler.enable()
+    threading.Thread(target=_end_with, args=(parent,), name="parent", daemon=True).start()
+    work(settings, place)
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(71)

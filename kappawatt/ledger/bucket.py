@@ -1,0 +1,314 @@
+"""One bucket of the log: samples get their verdict, are counted, cut and summed into frames for the shards."""
+
+import zlib
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kappawatt.ledger.config import LedgerConfig
+from kappawatt.ledger.devices import DeviceSums
+from kappawatt.ledger.frames import CELL_COLUMNS, USAGE_COLUMNS, Columns, Frame, Place, Suspect
+from kappawatt.ledger.pieces import cut
+from kappawatt.ledger.verdicts import ACCEPTED, REASONS, owners, verdicts
+from kappawatt.stream.dedupe import Deduper
+from kappawatt.stream.intern import Interner
+from kappawatt.stream.table import reduce_by_key
+from kappawatt.units import WINDOW_5S_US
+from kappawatt.wire.columns import Decoded, RawBatch, take
+from kappawatt.wire.decode import SampleDecoder
+from kappawatt.wire.records import DeadLetter
+
+Ints = NDArray[np.int64]
+
+_LONG_AGO = -(1 << 62)
+_WINDOW_BITS = 31
+
+
+@dataclass(slots=True)
+class PartitionCount:
+    """What became of one source partition's records; `position` is where reading goes on."""
+
+    sent: int = 0
+    counted: int = 0
+    duplicate: int = 0
+    rejected: int = 0
+    dead: int = 0
+    position: str = ""
+    newest_us: int = _LONG_AGO
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What `Bucket.add` gives: frames by shard, late suspects by shard, and what was not counted."""
+
+    frames: list[tuple[int, Frame]] = field(default_factory=list)
+    suspects: list[tuple[int, Suspect]] = field(default_factory=list)
+    dead: list[DeadLetter] = field(default_factory=list)
+
+
+class Bucket:
+    """State of one bucket: dedupe ranges, counters by source partition, dense codes.
+
+    Guarantee: every record added gets exactly one verdict, the same whatever the batches, for one order within a partition.
+    """
+
+    def __init__(self, config: LedgerConfig, decoder: SampleDecoder) -> None:
+        self._config = config
+        self._decoder = decoder
+        self._dedupe = Deduper()
+        self._collectors: Interner[str] = Interner()
+        self._home: list[str] = []
+        self._places: Interner[Place] = Interner()
+        self._devices = DeviceSums(self._places)
+        self._series = np.empty((0, 4), np.int64)  # collector, place, reserved, nameless
+        self._shard = np.empty(0, np.int64)
+        self.partitions: dict[str, PartitionCount] = {}
+
+    def __repr__(self) -> str:
+        return f"<Bucket {len(self.partitions)} partitions, {self._dedupe!r}>"
+
+    def add(
+        self, partition: str, raw: RawBatch, *, position: Ints, append_us: Ints, after: str, watermark_us: int | None
+    ) -> Verdict:
+        """Take records of one source partition in log order.
+
+        Args:
+            partition: Source partition, `sample/NAME`.
+            raw: The records' bytes.
+            position: Position of each record, for listing.
+            append_us: When each was appended to the log.
+            after: Where reading goes on, as text.
+            watermark_us: What the shards may have been told at most; windows that it could have evicted are sent as suspects.
+        """
+        count = self.partitions.setdefault(partition, PartitionCount())
+        batch = self._decoder.decode(raw)
+        found = Verdict()
+        for index, reason in batch.bad:
+            found.dead.append(self._letter(partition, raw, position, index, "dead", reason))
+        count.dead += len(batch.bad)
+        count.sent += len(raw.start)
+        count.position = after
+        if len(batch.seq):
+            self._judge(partition, count, batch, raw, position, append_us, watermark_us, found)
+        return found
+
+    def add_dead(self, partition: str, letters: list[DeadLetter], after: str) -> None:
+        """Count records that could not even be framed."""
+        count = self.partitions.setdefault(partition, PartitionCount())
+        count.sent += len(letters)
+        count.dead += len(letters)
+        count.position = after
+
+    def accounting(self, partition: str) -> tuple[Any, ...]:
+        """The row of table `accounting` for one source partition."""
+        count = self.partitions[partition]
+        lost = sum(self._dedupe.lost(code) for code in self._dedupe.gappy if self._home[code] == partition)
+        verdict = (count.counted, count.duplicate, count.rejected, count.dead)
+        return (partition, count.sent, *verdict, lost, count.position)
+
+    def dump(self) -> tuple[Any, ...]:
+        """Plain state, independent of later changes."""
+        counts = {name: tuple(getattr(c, f.name) for f in fields(c)) for name, c in self.partitions.items()}
+        return (1, counts, list(self._collectors.names), list(self._home), self._dedupe.dump())
+
+    def load(self, state: tuple[Any, ...]) -> None:
+        """Take over what `dump` gave."""
+        _, counts, collectors, home, ranges = state
+        self.partitions = {name: PartitionCount(*values) for name, values in counts.items()}
+        self._collectors = Interner(collectors)
+        self._home = list(home)
+        self._dedupe.load(ranges)
+
+    def _judge(
+        self,
+        partition: str,
+        count: PartitionCount,
+        batch: Decoded,
+        raw: RawBatch,
+        position: Ints,
+        append_us: Ints,
+        watermark_us: int | None,
+        found: Verdict,
+    ) -> None:
+        self._meet_series()
+        collector = self._series[batch.series, 0]
+        self._settle(collector, partition)
+        fresh = self._dedupe.admit(collector, batch.seq)
+        count.duplicate += int(np.count_nonzero(~fresh))
+        if not fresh.all():
+            batch = take(batch, np.flatnonzero(fresh))
+        flags = self._series[batch.series]
+        reason = verdicts(
+            batch,
+            reserved=flags[:, 2] == 1,
+            nameless=flags[:, 3] == 1,
+            append_us=append_us[batch.index],
+            newest_us=count.newest_us,
+            config=self._config,
+        )
+        for row in np.flatnonzero(reason != ACCEPTED).tolist():
+            index = int(batch.index[row])
+            found.dead.append(self._letter(partition, raw, position, index, "rejected", REASONS[reason[row]]))
+            count.rejected += 1
+        if (reason != ACCEPTED).any():
+            batch = take(batch, np.flatnonzero(reason == ACCEPTED))
+        count.counted += len(batch.seq)
+        if len(batch.seq):
+            count.newest_us = max(count.newest_us, int(batch.end_us.max()))
+            self._sum_up(batch, watermark_us, found)
+
+    def _sum_up(self, batch: Decoded, watermark_us: int | None, found: Verdict) -> None:
+        if watermark_us is not None:
+            edge = (batch.start_us // WINDOW_5S_US + 1) * WINDOW_5S_US
+            late = edge + self._config.lateness_us <= watermark_us
+            for row in np.flatnonzero(late).tolist():
+                self._suspect(take(batch, np.array([row])), found)
+            if late.any():
+                batch = take(batch, np.flatnonzero(~late))
+        if len(batch.seq):
+            found.frames.extend(self._frames(batch))
+
+    def _suspect(self, batch: Decoded, found: Verdict) -> None:
+        series = self._decoder.series[int(batch.series[0])]
+        identity = (series.collector_id, int(batch.seq[0]), series.host, int(batch.start_us[0]), int(batch.end_us[0]))
+        for shard, frame in self._frames(batch):
+            found.suspects.append((shard, Suspect(*identity, frame)))
+
+    def _frames(self, batch: Decoded) -> list[tuple[int, Frame]]:
+        """The accepted samples' sums, by shard."""
+        place = self._series[batch.series, 1]
+        pieces = cut(batch)
+        cell_key, cells = reduce_by_key(
+            place[pieces.owner] << _WINDOW_BITS | pieces.window,
+            {
+                "energy_uj": pieces.energy_uj,
+                "water_ul": pieces.water_ul,
+                "covered_us": pieces.end - pieces.start,
+                "first_us": pieces.start,
+                "last_us": pieces.end,
+                "samples": (pieces.start == batch.start_us[pieces.owner]).astype(np.int64),
+            },
+            CELL_COLUMNS,
+        )
+        usage_key, usage = reduce_by_key(place, _usage(batch), USAGE_COLUMNS)
+        device_key, device = self._devices.sums(batch, place, self._decoder.layouts)
+        return self._by_shard((cell_key, cells), (usage_key, usage), (device_key, device))
+
+    def _by_shard(
+        self, cells: tuple[Ints, Columns], usage: tuple[Ints, Columns], devices: tuple[Ints, Columns]
+    ) -> list[tuple[int, Frame]]:
+        low = (1 << _WINDOW_BITS) - 1
+        cell_place, device_code = cells[0] >> _WINDOW_BITS, devices[0] >> _WINDOW_BITS
+        device_runs = [self._devices.devices[code].run_id for code in np.unique(device_code).tolist()]
+        shard_of_device = self._shards_of(device_code, device_runs)
+        parts = (
+            _grouped(self._shard[cell_place], cell_place, cells[0] & low, cells[1]),
+            _grouped(self._shard[usage[0]], usage[0], usage[0], usage[1]),
+            _grouped(shard_of_device, device_code, devices[0] & low, devices[1]),
+        )
+        return [(shard, self._frame(*(part[shard] for part in parts))) for shard in sorted(parts[0])]
+
+    def _shards_of(self, codes: Ints, runs: list[str]) -> Ints:
+        _, back = np.unique(codes, return_inverse=True)
+        return np.array([shard_of(run_id, self._config.shards) for run_id in runs], np.int64)[back]
+
+    def _frame(self, cells: Any, usage: Any, devices: Any) -> Frame:
+        place, cell_place = np.unique(cells[0], return_inverse=True)
+        device, device_index = np.unique(devices[0], return_inverse=True)
+        return Frame(
+            [self._places[code] for code in place.tolist()],
+            cell_place,
+            cells[1],
+            cells[2],
+            np.searchsorted(place, usage[0]),
+            usage[2],
+            [self._devices.devices[code] for code in device.tolist()],
+            device_index,
+            devices[1],
+            devices[2],
+        )
+
+    def _meet_series(self) -> None:
+        """Give codes to series that the decoder met for the first time."""
+        fresh = self._decoder.series[len(self._series) :]
+        if not fresh:
+            return
+        rows = []
+        for series in fresh:
+            run_id = f"~{series.host}" if series.run_id is None else series.run_id
+            place = self._places.code(Place(run_id, series.host, series.zone))
+            reserved = series.run_id is not None and series.run_id.startswith("~")
+            nameless = not (series.collector_id and series.host and run_id)
+            rows.append((self._collectors.code(series.collector_id), place, reserved, nameless))
+        self._series = np.concatenate((self._series, np.array(rows, np.int64)))
+        new_places = self._places.names[len(self._shard) :]
+        shards = [shard_of(place.run_id, self._config.shards) for place in new_places]
+        self._shard = np.concatenate((self._shard, np.array(shards, np.int64)))
+
+    def _settle(self, collector: Ints, partition: str) -> None:
+        """Note the lowest source partition that each collector was seen in: there its losses are booked."""
+        while len(self._home) < len(self._collectors):
+            self._home.append(partition)
+        for code in np.unique(collector).tolist():
+            if partition < self._home[code]:
+                self._home[code] = partition
+
+    @staticmethod
+    def _letter(
+        partition: str, raw: RawBatch, position: Ints, index: int, verdict: str, reason: str
+    ) -> DeadLetter:
+        payload = bytes(raw.buffer[int(raw.start[index]) : int(raw.end[index])])
+        schema_id = int(raw.schema_id[index]) or None
+        at = str(int(position[index]))
+        return DeadLetter(
+            source=partition, position=at, verdict=verdict, reason=reason, schema_id=schema_id, payload=payload
+        )
+
+
+def shard_of(run_id: str, shards: int) -> int:
+    """The shard that owns a run, for ever.
+
+    >>> shard_of("run-1", 64)
+    37
+    """
+    return zlib.crc32(run_id.encode()) % shards
+
+
+def _grouped(shard: Ints, code: Ints, window: Ints, columns: Columns) -> dict[int, tuple[Ints, Ints, Columns]]:
+    """Rows by shard, in their order."""
+    order = np.argsort(shard, kind="stable")
+    ordered = shard[order]
+    begin = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1]))).tolist() if len(shard) else []
+    groups = {}
+    for first, last in zip(begin, [*begin[1:], len(order)], strict=True) if begin else ():
+        rows = order[first:last]
+        chosen = {name: values[rows] for name, values in columns.items()}
+        groups[int(ordered[first])] = (code[rows], window[rows], chosen)
+    return groups
+
+
+def _usage(batch: Decoded) -> Columns:
+    """USAGE_COLUMNS of each sample, before any summing."""
+    cpu, owner = batch.cpu_time_us, owners(batch.offset)
+    disk_known = (batch.disk_read_bytes >= 0).astype(np.int64) + (batch.disk_write_bytes >= 0)
+    network_known = (batch.network_rx_bytes >= 0).astype(np.int64) + (batch.network_tx_bytes >= 0)
+    measured = (batch.kind == 3) & (batch.memory_bytes >= 0)
+    memory = np.zeros(len(cpu), np.int64)
+    np.add.at(memory, owner[measured], batch.memory_bytes[measured])
+    known = np.zeros(len(cpu), bool)
+    known[owner[measured]] = True
+    return {
+        "cpu_time_us": np.maximum(cpu, 0),
+        "cpu_known": (cpu >= 0).astype(np.int64),
+        "disk_bytes": np.maximum(batch.disk_read_bytes, 0) + np.maximum(batch.disk_write_bytes, 0),
+        "disk_known": disk_known,
+        "network_bytes": np.maximum(batch.network_rx_bytes, 0) + np.maximum(batch.network_tx_bytes, 0),
+        "network_known": network_known,
+        "memory_bytes_max": np.where(known, memory, -1),
+        "samples": np.ones(len(cpu), np.int64),
+        "first_us": batch.start_us,
+        "last_us": batch.end_us,
+        "covered_us": batch.end_us - batch.start_us,
+    }

@@ -1,0 +1,103 @@
+"""Intensity records and run events, judged and turned into what shards take (docs/semantics.md §3, §4)."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from kappawatt.ledger.prices import KINDS, Price
+from kappawatt.ledger.rows import Row, dates
+from kappawatt.ledger.runs import Event
+from kappawatt.units import WINDOW_5M_US
+
+SIGNALS = ("average", "marginal")
+EVENTS = ("start", "phase_start", "phase_end", "epoch", "heartbeat", "budget", "stop")
+
+_CARRIED = (
+    "user", "team", "project", "model", "framework", "dataset", "environment", "zone", "status", "phase",
+    "rank", "epoch", "metrics", "labels", "hardware", "pue", "wue_l_per_kwh",
+)  # fmt: skip
+
+
+def judge_intensity(record: Mapping[str, Any]) -> str | None:
+    """Why an intensity record is rejected; None if it is accepted."""
+    if not record["zone"]:
+        return "empty_id"
+    if record["valid_from"] >= record["valid_to"]:
+        return "empty_interval"
+    if record["valid_from"] % WINDOW_5M_US or record["valid_to"] % WINDOW_5M_US:
+        return "unaligned_period"
+    if not (math.isfinite(record["intensity_g_per_kwh"]) and record["intensity_g_per_kwh"] >= 0):
+        return "implausible_intensity"
+    if record["kind"] not in KINDS or record["signal"] not in SIGNALS:
+        return "unknown_word"
+    return None
+
+
+def price(record: Mapping[str, Any]) -> Price | None:
+    """What the join takes of an accepted record; None for marginal ones, which are for scheduling only."""
+    if record["signal"] != "average":
+        return None
+    return Price(**{name: record.get(name) for name in Price._fields})
+
+
+def intensity_row(record: Mapping[str, Any]) -> Row:
+    """The row of table `intensity`."""
+    names = (
+        "valid_from", "valid_to", "signal", "provider", "kind", "revision", "intensity_g_per_kwh", "dataset",
+        "published_at", "factor", "water_l_per_kwh", "price_per_kwh", "currency", "renewable",
+    )  # fmt: skip
+    return (record["zone"], dates(np.array([record["valid_from"]]))[0], *(record.get(name) for name in names))
+
+
+class IntensityRows:
+    """Of the records with one key of table `intensity`, the one that is shown: the greatest (published_at, dataset, value)."""
+
+    def __init__(self) -> None:
+        self._best: dict[Row, tuple[Any, ...]] = {}
+
+    def __repr__(self) -> str:
+        return f"<IntensityRows {len(self._best)} keys>"
+
+    def better(self, row: Row) -> bool:
+        """Whether *row* is to be shown in place of what was."""
+        key, rest = row[:8], row[8:]
+        rank = (rest[2], rest[1], rest[0], tuple(str(value) for value in rest[3:]))
+        if key in self._best and self._best[key] >= rank:
+            return False
+        self._best[key] = rank
+        return True
+
+    def dump(self) -> tuple[Any, ...]:
+        """Plain state."""
+        return tuple(self._best.items())
+
+    def load(self, state: tuple[Any, ...]) -> None:
+        """Take over what `dump` gave."""
+        self._best = dict(state)
+
+
+def judge_event(record: Mapping[str, Any]) -> str | None:
+    """Why a run event is rejected; None if it is accepted."""
+    if not (record["run_id"] and record["event_id"]):
+        return "empty_id"
+    if record["run_id"].startswith("~"):
+        return "reserved_run_id"
+    if record["type"] not in EVENTS:
+        return "unknown_word"
+    pue, wue = record.get("pue"), record.get("wue_l_per_kwh")
+    if pue is not None and not (math.isfinite(pue) and pue >= 1):
+        return "bad_pue"
+    if wue is not None and not (math.isfinite(wue) and wue >= 0):
+        return "bad_wue"
+    return None
+
+
+def event(record: Mapping[str, Any]) -> tuple[str, Event]:
+    """The run and its event, with the fields that carry something."""
+    values = {name: record[name] for name in _CARRIED if record.get(name) not in (None, {}, [], ())}
+    name = (record.get("labels") or {}).get("name")
+    if name is not None:
+        values["name"] = name
+    return record["run_id"], Event(record["at"], record["event_id"], record["type"], values)

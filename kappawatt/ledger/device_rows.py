@@ -1,0 +1,123 @@
+"""Device rows of a shard: (run, host, device) by 5-min window, while the window is open (docs/semantics.md §2)."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kappawatt.ledger.config import LedgerConfig
+from kappawatt.ledger.frames import DEVICE_COLUMNS, Device, Frame
+from kappawatt.ledger.keys import WINDOW_SHIFT, window_of
+from kappawatt.ledger.rows import Row, dates
+from kappawatt.stream.intern import Interner
+from kappawatt.stream.table import KeyedTable
+from kappawatt.units import WINDOW_5M_US
+
+Ints = NDArray[np.int64]
+
+_EVERY = 16
+"""Open rows are shown every so many flushes: a drill-down need not be as fresh as the totals."""
+
+
+class DeviceRows:
+    """Sums of readings by `window << 32 | device`. A row is dropped once it is final: nothing prices it later."""
+
+    def __init__(self, config: LedgerConfig, runs: Interner[str]) -> None:
+        self._config = config
+        self._runs = runs
+        self._devices: Interner[Device] = Interner()
+        self._run_of = np.empty(0, np.int64)
+        self._is_gpu: list[bool] = []
+        self._table = KeyedTable(DEVICE_COLUMNS)
+        self._dirty: list[Ints] = []
+        self._ended = False
+
+    def __repr__(self) -> str:
+        return f"<DeviceRows {len(self._table)} open, {len(self._devices)} devices>"
+
+    def fold(self, frames: Sequence[Frame], frontier: Ints) -> Counter[int]:
+        """Take the device columns of frames whose runs are known; how many GPUs each run (by code) gained."""
+        gained: Counter[int] = Counter()
+        for frame in frames:
+            if frame.devices:
+                gained.update(self._fold_one(frame, frontier))
+        return gained
+
+    def rows(self, frontier: Ints, ended: bool, flushes: int) -> list[Row]:
+        """Rows to show: the final ones, from time to time the changed ones, and at the end all."""
+        key = self._table.key
+        over = self._is_over(key & 0xFFFFFFFF, window_of(key), frontier)
+        dirty = np.unique(np.concatenate(self._dirty)) if self._dirty else np.empty(0, np.int64)
+        if ended and not self._ended:
+            dirty = key.copy()
+        self._ended = ended
+        shown = np.flatnonzero(over | np.isin(key, dirty)) if ended or flushes % _EVERY == 0 else np.flatnonzero(over)
+        if ended or flushes % _EVERY == 0:
+            self._dirty = []
+        made = self._make(shown, over[shown] | ended)
+        if over.any():
+            self._table.drop(over)
+        return made
+
+    def dump(self) -> tuple[Any, ...]:
+        """Plain state; what was not shown yet is shown after `load`."""
+        dirty = np.unique(np.concatenate(self._dirty)) if self._dirty else np.empty(0, np.int64)
+        return ([tuple(device) for device in self._devices.names], list(self._is_gpu), self._table.dump(), dirty)
+
+    def load(self, state: Sequence[Any]) -> None:
+        """Take over what `dump` gave; the runs must be loaded before."""
+        devices, self._is_gpu, table, dirty = state[0], list(state[1]), state[2], state[3]
+        self._devices = Interner(Device(*values) for values in devices)
+        self._run_of = np.array([self._runs.code(device.run_id) for device in self._devices.names], np.int64)
+        self._table.load(table)
+        self._dirty = [dirty]
+
+    def _fold_one(self, frame: Frame, frontier: Ints) -> Counter[int]:
+        codes = np.array([self._devices.code(device) for device in frame.devices], np.int64)
+        fresh = self._devices.names[len(self._run_of) :]
+        if fresh:
+            added = np.array([self._runs.code(device.run_id) for device in fresh], np.int64)
+            self._run_of = np.concatenate((self._run_of, added))
+            self._is_gpu.extend([False] * len(fresh))
+        device = codes[frame.device]
+        gained: Counter[int] = Counter()
+        for code in np.unique(device[frame.device_rows["is_gpu"] == 1]).tolist():
+            if not self._is_gpu[code]:
+                self._is_gpu[code] = True
+                gained[int(self._run_of[code])] += 1
+        keep = ~self._is_over(device, frame.device_window, frontier)
+        values = {name: column[keep] for name, column in frame.device_rows.items()}
+        self._dirty.append(self._table.merge((frame.device_window << WINDOW_SHIFT | device)[keep], values))
+        return gained
+
+    def _is_over(self, device: Ints, window: Ints, frontier: Ints) -> NDArray[np.bool_]:
+        return (window + 1) * WINDOW_5M_US + self._config.lateness_us <= frontier[self._run_of[device]]
+
+    def _make(self, at: Ints, final: NDArray[np.bool_]) -> list[Row]:
+        if len(at) == 0:
+            return []
+        key = self._table.key[at]
+        start = window_of(key) * WINDOW_5M_US
+        devices = [self._devices[code] for code in (key & 0xFFFFFFFF).tolist()]
+        column = {name: self._table[name][at].tolist() for name in DEVICE_COLUMNS}
+        known = zip(column["utilization_ppm"], column["utilization_known"], strict=True)
+        return list(
+            zip(
+                [device.run_id for device in devices],
+                dates(start),
+                [device.host for device in devices],
+                start.tolist(),
+                [device.name for device in devices],
+                column["kind"],
+                column["energy_uj"],
+                column["estimated_uj"],
+                column["samples"],
+                [ppm / count / 1_000_000 if count else None for ppm, count in known],
+                [None if value == -np.inf else value for value in column["temperature_c_max"]],
+                [None if value < 0 else value for value in column["memory_bytes_max"]],
+                final.tolist(),
+                strict=True,
+            )
+        )

@@ -1,0 +1,180 @@
+"""Which intensity record counts for a cell, and what a row costs (docs/semantics.md §3)."""
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kappawatt.grid import fallbacks, zone_level
+from kappawatt.stream.asof import AsOfTable
+from kappawatt.units import UJ_PER_KWH, WINDOW_5M_US
+
+Ints = NDArray[np.int64]
+
+KINDS = ("actual", "estimated", "forecast", "static")
+LEVELS = ("zone", "country", "world")
+UNPRICED = -1
+
+
+class Price(NamedTuple):
+    """What an intensity record says, as far as the join needs it; times in µs UTC."""
+
+    zone: str
+    valid_from: int
+    valid_to: int
+    kind: str
+    revision: int
+    published_at: int
+    provider: str
+    dataset: str
+    intensity_g_per_kwh: float
+    water_l_per_kwh: float | None = None
+    price_per_kwh: float | None = None
+    currency: str | None = None
+
+
+class Change(NamedTuple):
+    """The price of a zone's cells in one 5-min slot went from one record (by index) to another."""
+
+    zone: int
+    slot: int
+    before: int
+    after: int
+
+
+def _rank(price: Price, level: int) -> tuple[object, ...]:
+    period = price.valid_to - price.valid_from
+    newest = (price.revision, price.published_at, price.provider, price.dataset, price.intensity_g_per_kwh)
+    rest = tuple(str(value) for value in price[-3:])  # records that differ only here are told apart all the same
+    return (price.kind != "static", -level, -KINDS.index(price.kind), -period, *newest, rest)
+
+
+class PriceBook:
+    """All price records of a shard, and for each (zone code, 5-min slot) that was asked for the one that counts."""
+
+    def __init__(self) -> None:
+        self._table: AsOfTable[Price] = AsOfTable(_rank)
+        self._seen: set[Price] = set()
+        self._zones: list[tuple[str, ...]] = []
+        self._asked: dict[tuple[int, int], int] = {}
+        self._by_group: defaultdict[str, set[tuple[int, int]]] = defaultdict(set)
+
+    def __repr__(self) -> str:
+        return f"<PriceBook {len(self._seen)} records, {len(self._asked)} slots in use>"
+
+    def __getitem__(self, index: int) -> Price:
+        return self._table.records[index]
+
+    def add(self, price: Price) -> list[Change]:
+        """Take a record and return what it changes among the slots in use; a repeat changes nothing."""
+        if price in self._seen:
+            return []
+        self._seen.add(price)
+        first, end = price.valid_from // WINDOW_5M_US, price.valid_to // WINDOW_5M_US
+        self._table.add(price, price.zone, first, end)
+        changes = []
+        for zone, slot in self._by_group[price.zone]:
+            if not first <= slot < end:
+                continue
+            before, after = self._asked[zone, slot], self._table.best(self._zones[zone], slot)
+            if before != after:
+                self._asked[zone, slot] = after
+                changes.append(Change(zone, slot, before, after))
+        return changes
+
+    def lookup(self, zones: Sequence[str], zone: Ints, slot: Ints) -> Ints:
+        """For each (zone code, slot) the index of the record that counts, UNPRICED if none. *zones* names the codes."""
+        pair, back = np.unique(slot << 12 | zone, return_inverse=True)
+        found = [self._price(zones, code & 0xFFF, code >> 12) for code in pair.tolist()]
+        return np.array(found, np.int64)[back] if found else np.empty(0, np.int64)
+
+    def forget_before(self, slot: int) -> None:
+        """Stop answering for slots before *slot*, for good."""
+        gone = [key for key in self._asked if key[1] < slot]
+        for key in gone:
+            del self._asked[key]
+            for group in self._zones[key[0]]:
+                self._by_group[group].discard(key)
+
+    def dump(self) -> tuple[Any, ...]:
+        """Plain state: the records in their order, so that indices hold."""
+        return tuple(tuple(price) for price in self._table.records)
+
+    def load(self, state: Sequence[Any]) -> None:
+        """Take over what `dump` gave."""
+        for values in state:
+            self.add(Price(*values))
+
+    def _price(self, zones: Sequence[str], zone: int, slot: int) -> int:
+        known = self._asked.get((zone, slot))
+        if known is not None:
+            return known
+        while len(self._zones) <= zone:
+            self._zones.append(fallbacks(zones[len(self._zones)]))
+        found = self._asked[zone, slot] = self._table.best(self._zones[zone], slot)
+        for group in self._zones[zone]:
+            self._by_group[group].add((zone, slot))
+        return found
+
+
+class Group(NamedTuple):
+    """Energy of one row under one price record (None: unpriced) and one PUE."""
+
+    energy_uj: int
+    price: Price | None
+    pue: float
+
+
+class Priced(NamedTuple):
+    """The derived columns of a row, in the order of the tables; each null where nothing is known."""
+
+    unpriced_uj: int
+    emissions_g: float | None
+    water_l: float | None
+    cost: float | None
+    currency: str | None
+    intensity_g_per_kwh: float | None
+    intensity_kind: str | None
+    zone_level: str | None
+
+
+def price_row(groups: Sequence[Group], site_water_l: Sequence[float]) -> Priced:
+    """Emissions, water and cost of one row from its groups, each by one correctly rounded sum.
+
+    Args:
+        groups: One per (price record, PUE); the order does not matter, `fsum` is exact.
+        site_water_l: Terms of the water used on site, L.
+    """
+    unpriced = sum(group.energy_uj for group in groups if group.price is None)
+    used = [(group.energy_uj / UJ_PER_KWH * group.pue, group, group.price) for group in groups if group.price is not None]
+    if not used:
+        return Priced(unpriced, None, None, None, None, None, None, None)
+    water = [kwh * price.water_l_per_kwh for kwh, _, price in used if price.water_l_per_kwh is not None]
+    costs = [
+        (kwh * price.price_per_kwh, price.currency)
+        for kwh, _, price in used
+        if price.price_per_kwh is not None and price.currency is not None
+    ]
+    currencies = {currency for _, currency in costs}
+    energy = sum(group.energy_uj for _, group, _ in used)
+    weighted = math.fsum(float(group.energy_uj) * price.intensity_g_per_kwh for _, group, price in used)
+    return Priced(
+        unpriced,
+        math.fsum(kwh * price.intensity_g_per_kwh for kwh, _, price in used),
+        math.fsum([*water, *site_water_l]) if water else None,
+        math.fsum(cost for cost, _ in costs) if len(currencies) == 1 else None,
+        next(iter(currencies)) if len(currencies) == 1 else ("mixed" if currencies else None),
+        weighted / float(energy) if energy else None,
+        max((price.kind for _, _, price in used), key=KINDS.index),
+        max((zone_level(price.zone) for _, _, price in used), key=LEVELS.index),
+    )
+
+
+def site_water(site_water_ul: int, energy_uj: int, wue_l_per_kwh: float | None) -> list[float]:
+    """The site's term of a run's row: measured water, else the run's WUE on its IT energy, else nothing."""
+    if site_water_ul > 0:
+        return [site_water_ul / 1e6]
+    return [] if wue_l_per_kwh is None else [energy_uj / UJ_PER_KWH * wue_l_per_kwh]

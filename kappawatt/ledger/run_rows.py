@@ -1,0 +1,90 @@
+"""The rows about whole runs: `run`, `run_total`, `phase_total`, `run_metric`, `runs_by_date`."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kappawatt.ledger.phases import held_us, shares, timeline
+from kappawatt.ledger.prices import PriceBook
+from kappawatt.ledger.rows import Row, dates
+from kappawatt.ledger.runs import Event, Run
+from kappawatt.ledger.zones import ZoneHour
+from kappawatt.units import WINDOW_5S_US
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(slots=True)
+class Flush:
+    """What changed since the last flush, ready for the store; keys to delete are in the order of `Table.key`."""
+
+    rows: dict[str, list[Row]] = field(default_factory=dict)
+    deletes: dict[str, list[Row]] = field(default_factory=dict)
+    zones: list[ZoneHour] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.rows or self.deletes or self.zones)
+
+    def put(self, table: str, rows: Iterable[Row]) -> None:
+        """Add rows of a table."""
+        found = list(rows)
+        if found:
+            self.rows.setdefault(table, []).extend(found)
+
+    def drop(self, table: str, keys: Iterable[Row]) -> None:
+        """Add keys to delete from a table."""
+        found = list(keys)
+        if found:
+            self.deletes.setdefault(table, []).extend(found)
+
+
+def put_metric(flush: Flush, run_id: str, event: Event) -> None:
+    """The row of an event that carries metrics, or ends an epoch."""
+    metrics = event.values.get("metrics") or {}
+    if not metrics and event.type != "epoch":
+        return
+    day = dates(np.array([event.at]))[0]
+    known = [metrics.get(name) for name in ("loss", "accuracy", "samples", "tokens")]
+    flush.put("run_metric", [(run_id, day, event.at, event.event_id, event.type, event.values.get("epoch"), *known)])
+
+
+def put_run(flush: Flush, run_id: str, run: Run, prices: PriceBook) -> None:
+    """What is known of the run and its totals; runs that collectors make up (`~host`) are not listed."""
+    flush.put("run", [run.run_row(run_id)])
+    if run.samples:
+        flush.put("run_total", [run.total_row(run_id, prices)])
+    if not run_id.startswith("~"):
+        _put_listed(flush, run_id, run)
+
+
+def put_phases(
+    flush: Flush, run_id: str, run: Run, prices: PriceBook, cells: tuple[Ints, Ints, Ints, Ints]
+) -> None:
+    """The phases' shares of the run's cells: (window, energies, water, price index) of each cell."""
+    line = timeline(run.events.values())
+    if line is None or run.first_start is None or run.last_end is None:
+        return
+    window, energy_uj, water_ul, price = cells
+    found = shares(line, window * WINDOW_5S_US, WINDOW_5S_US, energy_uj, water_ul, price)
+    held = held_us(line, run.first_start, run.last_end)
+    pue, wue = run.pue, run.wue_l_per_kwh
+    names = tuple(sorted(found))
+    flush.put("phase_total", ((run_id, n, held.get(n, 0), *found[n].columns(prices, pue, wue)) for n in names))
+    flush.drop("phase_total", ((run_id, name) for name in run.phases if name not in found))
+    run.phases = names
+
+
+def _put_listed(flush: Flush, run_id: str, run: Run) -> None:
+    """Keep the run's row in `runs_by_date`, whose key moves when an earlier start becomes known."""
+    started, shown = run.list_row(run_id)
+    if started is None:
+        return
+    row = (dates(np.array([started]))[0], started, run_id, *shown)
+    if run.listed == row:
+        return
+    if run.listed is not None and run.listed[:3] != row[:3]:
+        flush.drop("runs_by_date", [run.listed[:3]])
+    flush.put("runs_by_date", [row])
+    run.listed = row

@@ -1,0 +1,171 @@
+"""What is known of a run: its events, its sums, and the rows made of them (docs/semantics.md §2 totals, §4)."""
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, NamedTuple
+
+from kappawatt.ledger.prices import Group, PriceBook, price_row, site_water
+
+_META = ("name", "user", "team", "project", "model", "framework", "dataset", "environment", "zone")
+
+
+class Event(NamedTuple):
+    """A run event as the ledger keeps it; ordered by (at, event_id). *values* holds the fields that carry something."""
+
+    at: int
+    event_id: str
+    type: str
+    values: Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class Sums:
+    """Integer sums of a run or a phase. `groups` is energy by price index, −1 unpriced; Python ints have no bound."""
+
+    energy_uj: list[int] = field(default_factory=lambda: [0] * 8)
+    water_ul: int = 0
+    groups: defaultdict[int, int] = field(default_factory=lambda: defaultdict(int))
+
+    def add(self, energy_uj: Sequence[int], water_ul: int) -> None:
+        """Add energies and water; `groups` is kept apart, because prices change."""
+        for column, value in enumerate(energy_uj):
+            self.energy_uj[column] += value
+        self.water_ul += water_ul
+
+    def columns(self, prices: PriceBook, pue: float, wue: float | None) -> tuple[Any, ...]:
+        """The energy and priced columns in the order of the tables."""
+        total, by_kind, estimated = energy_columns(self.energy_uj)
+        groups = [Group(e, prices[index] if index >= 0 else None, pue) for index, e in self.groups.items()]
+        priced = price_row(groups, site_water(self.water_ul, total, wue))
+        return (total, *by_kind, estimated, *priced)
+
+
+def energy_columns(energy_uj: Sequence[int]) -> tuple[int, tuple[int, ...], int]:
+    """Of the eight energies of a cell: all, by kind (cpu, gpu, memory, other), and the estimated part."""
+    by_kind = tuple(energy_uj[2 * kind] + energy_uj[2 * kind + 1] for kind in range(4))
+    return sum(by_kind), by_kind, sum(energy_uj[1::2])
+
+
+@dataclass(slots=True)
+class Run:
+    """One run of a shard. Sums only grow, events are a set: the order of arrival leaves no trace."""
+
+    sums: Sums = field(default_factory=Sums)
+    frozen: dict[int, int] = field(default_factory=dict)  # groups of cells beyond the horizon
+    phases: tuple[str, ...] = ()  # whose rows are in the store
+    samples: int = 0
+    cpu_time_us: int = 0
+    cpu_known: int = 0
+    disk_bytes: int = 0
+    disk_known: int = 0
+    network_bytes: int = 0
+    network_known: int = 0
+    memory_bytes_max: int = -1
+    gpus: int = 0
+    hosts: int = 0
+    first_start: int | None = None
+    last_end: int | None = None
+    covered_us: int = 0
+    span_us: int = 0
+    power_max_uj: int = 0
+    events: dict[str, Event] = field(default_factory=dict)
+    listed: tuple[Any, ...] | None = None  # key of its row in runs_by_date
+
+    def latest(self, name: str) -> Any:
+        """The value of *name* in the event with the greatest (at, event_id) that carries one."""
+        carriers = [event for event in self.events.values() if name in event.values]
+        return max(carriers, key=_order).values[name] if carriers else None
+
+    @property
+    def pue(self) -> float:
+        """Power usage effectiveness for the whole run; 1.0 if nobody said."""
+        found = self.latest("pue")
+        return 1.0 if found is None else float(found)
+
+    @property
+    def wue_l_per_kwh(self) -> float | None:
+        """Water usage effectiveness for the whole run, L per IT kWh."""
+        found = self.latest("wue_l_per_kwh")
+        return None if found is None else float(found)
+
+    def total_row(self, run_id: str, prices: PriceBook) -> tuple[Any, ...]:
+        """The row of `run_total`."""
+        coverage = min(1.0, self.covered_us / self.span_us) if self.span_us else None
+        return (
+            run_id,
+            *self.sums.columns(prices, self.pue, self.wue_l_per_kwh),
+            self.samples,
+            coverage,
+            self.power_max_uj / 5_000_000,
+            self.cpu_time_us if self.cpu_known else None,
+            self.memory_bytes_max if self.memory_bytes_max >= 0 else None,
+            self.disk_bytes if self.disk_known else None,
+            self.network_bytes if self.network_known else None,
+            self.gpus,
+            self.hosts,
+            self.first_start,
+            self.last_end,
+        )
+
+    def run_row(self, run_id: str) -> tuple[Any, ...]:
+        """The row of `run`."""
+        status, ended = self._status()
+        meta = [self.latest(name) for name in _META]
+        texts = [self._json("labels"), self._json("hardware")]
+        first, last = self._seen()
+        return (run_id, status, *meta, self.latest("pue") or 1.0, self.wue_l_per_kwh, *texts, self._started(), ended, first, last)
+
+    def list_row(self, run_id: str) -> tuple[int | None, tuple[Any, ...]]:
+        """When the run is listed as started, and what `runs_by_date` says behind the key."""
+        started = self._started()
+        names = [self.latest(name) for name in ("user", "project", "model", "name")]
+        return (self._seen()[0] if started is None else started), (self._status()[0], *names)
+
+    def dump(self) -> tuple[Any, ...]:
+        """Plain state: every field, sums and events as tuples."""
+        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("sums", "frozen", "events")}
+        return (plain, _dump_sums(self.sums), dict(self.frozen), [tuple(event) for event in self.events.values()])
+
+    @classmethod
+    def load(cls, state: Sequence[Any]) -> "Run":
+        """A run from what `dump` gave."""
+        plain, sums, frozen, events = state
+        run = cls(**plain)
+        run.sums, run.frozen = _load_sums(sums), dict(frozen)
+        run.events = {event[1]: Event(*event) for event in events}
+        return run
+
+    def _status(self) -> tuple[str, int | None]:
+        marks = [event for event in self.events.values() if event.type in ("start", "stop")]
+        last = max(marks, key=_order, default=None)
+        if last is None or last.type == "start":
+            return "running", None
+        status = last.values.get("status") or "succeeded"
+        return status, None if status == "running" else last.at
+
+    def _started(self) -> int | None:
+        return min((event.at for event in self.events.values() if event.type == "start"), default=None)
+
+    def _seen(self) -> tuple[int | None, int | None]:
+        instants = [event.at for event in self.events.values()]
+        first = [*instants, *([] if self.first_start is None else [self.first_start])]
+        last = [*instants, *([] if self.last_end is None else [self.last_end])]
+        return min(first, default=None), max(last, default=None)
+
+    def _json(self, name: str) -> str | None:
+        value = self.latest(name)
+        return None if value is None else json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def _order(event: Event) -> tuple[int, str]:
+    return event.at, event.event_id
+
+
+def _dump_sums(sums: Sums) -> tuple[Any, ...]:
+    return (list(sums.energy_uj), sums.water_ul, dict(sums.groups))
+
+
+def _load_sums(state: Sequence[Any]) -> Sums:
+    return Sums(list(state[0]), state[1], defaultdict(int, state[2]))

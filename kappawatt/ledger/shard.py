@@ -1,0 +1,389 @@
+"""One shard of the ledger: all state of its runs, folded once an epoch into rows (docs/semantics.md §2–§4).
+
+What arrives is only kept until `flush`, which folds it in a fixed order (prices, events, samples, watermarks), closes what is
+due and gives the rows of every key that changed. So the result does not depend on the order within an epoch.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kappawatt.ledger.config import TABLES, WIDTHS, LedgerConfig
+from kappawatt.ledger.device_rows import DeviceRows
+from kappawatt.ledger.frames import Frame, Place, Suspect
+from kappawatt.ledger.keys import cell_key, check_codes, run_of, window_of, with_window, zone_of
+from kappawatt.ledger.phases import is_mark
+from kappawatt.ledger.prices import Change, Price, PriceBook
+from kappawatt.ledger.rows import RowMaker, dates
+from kappawatt.ledger.run_rows import Flush, put_metric, put_phases, put_run
+from kappawatt.ledger.runs import Event, Run
+from kappawatt.ledger.windows import Parts, Windows
+from kappawatt.ledger.zones import contributions
+from kappawatt.stream.intern import Interner
+from kappawatt.stream.table import Column, KeyedTable, reduce_by_key
+from kappawatt.stream.watermark import MinWatermark
+from kappawatt.units import WINDOW_5M_US, WINDOW_5S_US
+
+Ints = NDArray[np.int64]
+
+CELLS = {"energy_uj": Column("sum", 8), "water_ul": Column("sum")}
+_SLOT = WINDOW_5M_US // WINDOW_5S_US
+_LONG_AGO = -(1 << 62)
+
+
+class Report(NamedTuple):
+    """What a bucket says of itself: its watermark (None: idle), or that it has ended for good."""
+
+    bucket: str
+    watermark_us: int | None
+    ended: bool = False
+
+
+class Shard:
+    """The state of some runs. `add` keeps, `flush` folds; see the module."""
+
+    def __init__(self, config: LedgerConfig, buckets: Sequence[str]) -> None:
+        self._config = config
+        self._runs: Interner[str] = Interner()
+        self._zones: Interner[str] = Interner()
+        self._pairs: Interner[tuple[int, str]] = Interner()
+        self._places: dict[Place, tuple[int, int, int]] = {}
+        self._state: list[Run] = []
+        self._cells = KeyedTable(CELLS)
+        self._slots = KeyedTable(CELLS)
+        self._windows = [Windows(width, width // WIDTHS[0], per) for width, per in zip(WIDTHS, (1, 1, 12), strict=True)]
+        self._hosts = KeyedTable({"first_us": Column("min"), "last_us": Column("max")})
+        self._devices = DeviceRows(config, self._runs)
+        self._prices = PriceBook()
+        self._watermark = MinWatermark(buckets)
+        self._frontier = np.full(64, _LONG_AGO, np.int64)
+        self._newest = np.full(64, _LONG_AGO, np.int64)
+        self._running = set(buckets)
+        self._dirty: set[int] = set()
+        self._dirty_hours: set[tuple[int, int]] = set()
+        self._open_hours: set[tuple[int, int]] = set()
+        self._frames: list[Frame] = []
+        self._suspects: list[Suspect] = []
+        self._events: list[tuple[str, Event]] = []
+        self._new_prices: list[Price] = []
+        self._reports: list[Report] = []
+        self._makers = [
+            RowMaker(table, windows, per, slots)
+            for table, windows, per, slots in zip(
+                (self._cells, self._slots, self._slots), self._windows, (1, 1, 12), (_SLOT, 1, 1), strict=True
+            )
+        ]
+        self._all_ended = False
+        self._flushes = 0
+
+    def __repr__(self) -> str:
+        return f"<Shard {len(self._runs)} runs, {len(self._cells)} cells, watermark {self._watermark.value}>"
+
+    def add(self, message: Frame | Suspect | Price | Report | tuple[str, Event]) -> None:
+        """Keep a message for the next flush."""
+        if isinstance(message, Frame):
+            self._frames.append(message)
+        elif isinstance(message, Suspect):
+            self._suspects.append(message)
+        elif isinstance(message, Price):
+            self._new_prices.append(message)
+        elif isinstance(message, Report):
+            self._reports.append(message)
+        else:
+            self._events.append(message)
+
+    def flush(self) -> Flush:
+        """Fold what was kept and give every row that changed."""
+        flush = Flush()
+        self._flushes += 1
+        self._fold_prices()
+        self._fold_events(flush)
+        self._fold_frames(self._frames)
+        self._frames = []
+        self._fold_suspects(flush)
+        self._advance()
+        self._write_windows(flush)
+        self._write_runs(flush)
+        flush.put("device_window_5m", self._devices.rows(self._frontier, self._all_ended, self._flushes))
+        self._write_zones(flush)
+        return flush
+
+    def dump(self) -> tuple[Any, ...]:
+        """Plain state right after `flush`, independent of later changes."""
+        return (
+            1,
+            self._runs.names.copy(),
+            self._zones.names.copy(),
+            self._pairs.names.copy(),
+            [run.dump() for run in self._state],
+            [table.dump() for table in (self._cells, self._slots, self._hosts)],
+            [windows.dump() for windows in self._windows],
+            self._devices.dump(),
+            self._prices.dump(),
+            self._watermark.dump(),
+            (self._frontier.copy(), self._newest.copy(), sorted(self._open_hours), self._flushes),
+        )
+
+    def load(self, state: Sequence[Any]) -> None:
+        """Take over what `dump` gave, into a new shard: all buckets count as running again."""
+        _, runs, zones, pairs, run_states, tables, windows, devices, prices, watermark, rest = state
+        self._runs.load(runs)
+        self._zones.load(zones)
+        self._pairs.load([(run, host) for run, host in pairs])
+        self._state.extend(Run.load(run) for run in run_states)
+        for table, dumped in zip((self._cells, self._slots, self._hosts), tables, strict=True):
+            table.load(dumped)
+        for each, dumped in zip(self._windows, windows, strict=True):
+            each.load(dumped)
+        self._devices.load(devices)
+        self._prices.load(prices)
+        self._watermark.load(watermark)
+        self._frontier, self._newest, self._flushes = rest[0].copy(), rest[1].copy(), rest[3]
+        self._open_hours = {(zone, hour) for zone, hour in rest[2]}
+        slot = self._slots.key
+        self._prices.lookup(self._zones.names, zone_of(slot), window_of(slot))  # so that a better price finds them
+
+    def _fold_prices(self) -> None:
+        changes = [change for price in self._new_prices for change in self._prices.add(price)]
+        self._new_prices = []
+        if changes:
+            self._reprice(changes)
+
+    def _reprice(self, changes: list[Change]) -> None:
+        """Show again what lies in the (zone, slot)s whose price changed, and group totals anew."""
+        changed = np.unique(np.array([change.slot << 12 | change.zone for change in changes], np.int64))
+        slot_key = self._slots.key
+        hit = slot_key[np.isin(window_of(slot_key) << 12 | zone_of(slot_key), changed)]
+        cell = self._cells.key
+        near = cell[np.isin(window_of(cell) // _SLOT << 12 | zone_of(cell), changed)]
+        for windows, keys in zip(self._windows, (near, hit, hit), strict=True):
+            windows.touch_cells(keys)
+        for code in np.unique(run_of(hit)).tolist():
+            self._regroup(code)
+        self._touch_hours(hit)
+
+    def _regroup(self, code: int) -> None:
+        """Group a run's energy by price anew from its 5-min cells."""
+        run = self._state[code]
+        at = np.flatnonzero(run_of(self._slots.key) == code)
+        key = self._slots.key[at]
+        price = self._prices.lookup(self._zones.names, zone_of(key), window_of(key))
+        unique, sums = reduce_by_key(price, {"e": self._slots["energy_uj"][at].sum(axis=1)}, {"e": Column("sum")})
+        run.sums.groups = defaultdict(int, run.frozen)
+        for index, energy in zip(unique.tolist(), sums["e"].tolist(), strict=True):
+            run.sums.groups[index] += energy
+        self._dirty.add(code)
+
+    def _fold_events(self, flush: Flush) -> None:
+        for run_id, event in self._events:
+            code = self._run(run_id)
+            run = self._state[code]
+            if event.event_id in run.events:
+                continue
+            before = (run.pue, run.wue_l_per_kwh)
+            run.events[event.event_id] = event
+            self._dirty.add(code)
+            put_metric(flush, run_id, event)
+            if before != (run.pue, run.wue_l_per_kwh):
+                for windows in self._windows:
+                    windows.touch_run(code)
+                self._touch_hours(self._slots.key[run_of(self._slots.key) == code])
+        self._events = []
+
+    def _fold_frames(self, frames: list[Frame]) -> Parts | None:
+        """Fold frames into cells, rows, runs and devices; gives the parts."""
+        if not frames:
+            return None
+        codes = [self._codes(frame.places) for frame in frames]
+        check_codes(len(self._runs), len(self._zones))
+        place = np.concatenate([code[frame.cell_place] for code, frame in zip(codes, frames, strict=True)])
+        cells = {name: np.concatenate([frame.cells[name] for frame in frames]) for name in frames[0].cells}
+        window = np.concatenate([frame.cell_window for frame in frames])
+        parts = Parts(place[:, 0], place[:, 1], place[:, 2], window, **cells)
+        usage_place = np.concatenate([code[frame.usage_place] for code, frame in zip(codes, frames, strict=True)])
+        usage = {name: np.concatenate([frame.usage[name] for frame in frames]) for name in frames[0].usage}
+        self._fold_cells(parts)
+        self._fold_usage(usage_place, usage)
+        for code, added in self._devices.fold(frames, self._frontier).items():
+            self._state[code].gpus += added
+        return parts
+
+    def _fold_cells(self, parts: Parts) -> None:
+        cell = cell_key(parts.window, parts.run, parts.zone)
+        key, sums = reduce_by_key(cell, {"energy_uj": parts.energy_uj, "water_ul": parts.water_ul}, CELLS)
+        self._cells.merge(key, sums)
+        slot, slot_sums = reduce_by_key(with_window(key, _SLOT), sums, CELLS)
+        self._slots.merge(slot, slot_sums)
+        self._add_totals(slot, slot_sums["energy_uj"], slot_sums["water_ul"])
+        self._touch_hours(slot)
+        for windows, base in zip(self._windows, (cell, with_window(cell, _SLOT), with_window(cell, _SLOT)), strict=True):
+            late = windows.is_late(parts.run, parts.window, self._frontier, self._config.lateness_us)
+            if not late.any():
+                windows.fold(parts)
+                continue
+            windows.fold_late(base[late], parts.energy_uj[late], parts.water_ul[late])
+            windows.fold(parts.chosen(~late))
+
+    def _add_totals(self, slot: Ints, energy_uj: Ints, water_ul: Ints) -> None:
+        price = self._prices.lookup(self._zones.names, zone_of(slot), window_of(slot))
+        rows = zip(run_of(slot).tolist(), price.tolist(), energy_uj.tolist(), water_ul.tolist(), strict=True)
+        for code, index, energy, water in rows:
+            sums = self._state[code].sums
+            sums.add(energy, water)
+            sums.groups[index] += sum(energy)
+            self._dirty.add(code)
+
+    def _fold_usage(self, place: Ints, usage: dict[str, NDArray[Any]]) -> None:
+        pair = place[:, 2]
+        before = self._spans(np.unique(pair))
+        hosts = self._hosts.merge(pair, {name: usage[name] for name in ("first_us", "last_us")})
+        for code, grown, new in zip(hosts.tolist(), (self._spans(hosts) - before).tolist(), (before == 0).tolist(), strict=True):
+            run = self._state[self._pairs[code][0]]
+            run.span_us += grown
+            run.hosts += new
+        additive = [name for name in usage if name.endswith(("_known", "samples", "covered_us", "_time_us", "_bytes"))]
+        for row, code in enumerate(place[:, 0].tolist()):
+            run = self._state[code]
+            for name in additive:
+                setattr(run, name, getattr(run, name) + int(usage[name][row]))
+            run.memory_bytes_max = max(run.memory_bytes_max, int(usage["memory_bytes_max"][row]))
+            first, last = int(usage["first_us"][row]), int(usage["last_us"][row])
+            run.first_start = first if run.first_start is None else min(run.first_start, first)
+            run.last_end = last if run.last_end is None else max(run.last_end, last)
+            self._newest[code] = max(self._newest[code], last)
+
+    def _spans(self, pair: Ints) -> Ints:
+        at, known = self._hosts.find(pair)
+        span = np.zeros(len(pair), np.int64)
+        hit = at[known]
+        span[known] = self._hosts["last_us"][hit] - self._hosts["first_us"][hit]
+        return span
+
+    def _fold_suspects(self, flush: Flush) -> None:
+        for suspect in self._suspects:
+            self._fold_one(suspect, flush)
+        self._suspects = []
+
+    def _fold_one(self, suspect: Suspect, flush: Flush) -> None:
+        parts = self._fold_frames([suspect.frame])
+        if parts is None:
+            return
+        energy = parts.energy_uj.sum(axis=1)
+        late = [
+            windows.is_late(parts.run, parts.window, self._frontier, self._config.lateness_us) for windows in self._windows
+        ]
+        if not any(mask.any() for mask in late):
+            return
+        run_id = suspect.frame.places[0].run_id
+        day = dates(np.array([suspect.start_us]))[0]
+        missed = [int(energy[mask].sum()) for mask in late]
+        identity = (suspect.collector_id, suspect.seq, suspect.host, suspect.start_us, suspect.end_us)
+        flush.put("late", [(run_id, day, *identity, *missed)])
+
+    def _advance(self) -> None:
+        for report in self._reports:
+            self._watermark.report(report.bucket, report.watermark_us)
+            if report.ended:
+                self._running.discard(report.bucket)
+        self._reports = []
+        watermark = self._watermark.value
+        runs = len(self._runs)
+        if watermark is not None and runs:
+            frontier = np.minimum(watermark, self._newest[:runs])
+            self._frontier[:runs] = np.maximum(self._frontier[:runs], frontier)
+            run_of_pair = np.array([run for run, _ in self._pairs.names], np.int64)
+            for windows in self._windows:
+                windows.close(self._frontier, self._config.lateness_us, run_of_pair)
+        if not self._running and not self._all_ended:
+            self._all_ended = True
+            for windows in self._windows:
+                windows.touch_open()
+            self._touch_hours(self._slots.key)
+
+    def _write_windows(self, flush: Flush) -> None:
+        runs = len(self._runs)
+        pue = np.array([run.pue for run in self._state], np.float64) if runs else np.empty(0)
+        wue = np.array([np.nan if (w := run.wue_l_per_kwh) is None else w for run in self._state], np.float64)
+        dirty = self._windows[0].take_dirty()
+        self._note_peaks(dirty)
+        keys = (dirty, self._windows[1].take_dirty(), self._windows[2].take_dirty())
+        for table, maker, key in zip(TABLES, self._makers, keys, strict=True):
+            made = maker.make(
+                key, runs=self._runs.names, zones=self._zones.names, prices=self._prices, pue=pue, wue=wue, ended=self._all_ended
+            )
+            flush.put(table, made)
+
+    def _note_peaks(self, key: Ints) -> None:
+        """The energies of changed 5-s rows are the peaks of the rows above and of the run."""
+        if len(key) == 0:
+            return
+        owner, energy, *_ = self._makers[0].energies(key)
+        total = np.zeros(len(key), np.int64)
+        np.add.at(total, owner, energy.sum(axis=1))
+        for windows, divisor in zip(self._windows, (1, _SLOT, 12 * _SLOT), strict=True):
+            windows.peak(with_window(key, divisor), total)
+        code, peak = reduce_by_key(run_of(key), {"peak": total}, {"peak": Column("max")})
+        for index, value in zip(code.tolist(), peak["peak"].tolist(), strict=True):
+            self._state[index].power_max_uj = max(self._state[index].power_max_uj, value)
+
+    def _write_runs(self, flush: Flush) -> None:
+        for code in sorted(self._dirty):
+            run_id, run = self._runs[code], self._state[code]
+            put_run(flush, run_id, run, self._prices)
+            if any(is_mark(event) for event in run.events.values()):
+                put_phases(flush, run_id, run, self._prices, self._cells_of(code))
+        self._dirty = set()
+
+    def _cells_of(self, code: int) -> tuple[Ints, Ints, Ints, Ints]:
+        """A run's 5-s cells: window, energies, water, price index."""
+        at = np.flatnonzero(run_of(self._cells.key) == code)
+        key = self._cells.key[at]
+        window = window_of(key)
+        price = self._prices.lookup(self._zones.names, zone_of(key), window // _SLOT)
+        return window, self._cells["energy_uj"][at], self._cells["water_ul"][at], price
+
+    def _touch_hours(self, slot_key: Ints) -> None:
+        pair = np.unique(window_of(slot_key) // 12 << 12 | zone_of(slot_key))
+        hours = {(code & 0xFFF, code >> 12) for code in pair.tolist()}
+        self._dirty_hours |= hours
+        self._open_hours |= hours
+
+    def _write_zones(self, flush: Flush) -> None:
+        over = {key for key in self._open_hours if self._is_over(key[1])}
+        self._dirty_hours |= over
+        self._open_hours -= over
+        if self._dirty_hours:
+            flush.zones = contributions(
+                self._dirty_hours, self._slots, self._state, self._zones.names, self._prices, self._is_over
+            )
+        self._dirty_hours = set()
+
+    def _is_over(self, hour: int) -> bool:
+        """No sample that is in time can change this hour of a zone any more."""
+        watermark = self._watermark.value
+        return self._all_ended or (
+            watermark is not None and (hour + 1) * WIDTHS[2] + self._config.lateness_us <= watermark
+        )
+
+    def _codes(self, places: list[Place]) -> Ints:
+        """(run, zone, pair) codes of places, [places, 3]."""
+        found = [self._places.get(place) or self._meet(place) for place in places]
+        return np.array(found, np.int64).reshape(-1, 3)
+
+    def _meet(self, place: Place) -> tuple[int, int, int]:
+        run = self._run(place.run_id)
+        codes = (run, self._zones.code(place.zone), self._pairs.code((run, place.host)))
+        self._places[place] = codes
+        return codes
+
+    def _run(self, run_id: str) -> int:
+        code = self._runs.code(run_id)
+        if code == len(self._state):
+            self._state.append(Run())
+            if code >= len(self._frontier):
+                pad = np.full(len(self._frontier), _LONG_AGO, np.int64)
+                self._frontier, self._newest = np.concatenate((self._frontier, pad)), np.concatenate((self._newest, pad))
+        return code

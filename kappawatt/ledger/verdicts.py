@@ -1,0 +1,72 @@
+"""Which samples are counted and which rejected, and why (docs/semantics.md §1)."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kappawatt.ledger.config import LedgerConfig
+from kappawatt.units import FUTURE_SKEW_US, MAX_INTERVAL_US, MAX_READING_UJ
+from kappawatt.wire.columns import Decoded
+
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+ACCEPTED = -1
+REASONS = (
+    "arrays_differ",
+    "reserved_run_id",
+    "empty_id",
+    "empty_interval",
+    "too_long",
+    "before_epoch",
+    "ahead_of_log",
+    "negative_energy",
+    "implausible_power",
+    "expired",
+)
+_EXPIRED = REASONS.index("expired")
+
+
+def owners(offset: Ints) -> Ints:
+    """For every reading the sample that it belongs to."""
+    return np.repeat(np.arange(len(offset) - 1), np.diff(offset))
+
+
+def verdicts(
+    batch: Decoded, *, reserved: Bools, nameless: Bools, append_us: Ints, newest_us: int, config: LedgerConfig
+) -> Ints:
+    """For each sample of one partition, in log order, ACCEPTED or the index of the first reason that applies.
+
+    Args:
+        batch: Decoded samples, duplicates already taken out.
+        reserved: Whose run_id begins with `~`.
+        nameless: Whose collector_id, host or run_id is empty.
+        append_us: When each was appended to the log, µs.
+        newest_us: Greatest accepted end of the partition before this batch, µs; very small if there is none.
+        config: Bounds.
+    """
+    start, end = batch.start_us, batch.end_us
+    broken = end <= start
+    length = np.where(broken, 1, end - start)  # wraps below 0 for absurd stamps, which is too long as well
+    owner = owners(batch.offset)
+    limit = np.minimum(config.max_device_power_w * np.clip(length, 0, MAX_INTERVAL_US), MAX_READING_UJ - 1)
+    negative, greedy = np.zeros(len(start), bool), np.zeros(len(start), bool)
+    negative[owner[batch.energy_uj < 0]] = True
+    greedy[owner[batch.energy_uj > limit[owner]]] = True
+    faults = (
+        batch.uneven,
+        reserved,
+        nameless,
+        broken,
+        (length >= MAX_INTERVAL_US) | (length < 0),
+        start < 0,
+        end > append_us + FUTURE_SKEW_US,
+        negative,
+        greedy,
+    )
+    found = np.full(len(start), ACCEPTED, np.int64)
+    for code in range(len(faults) - 1, -1, -1):
+        found[faults[code]] = code
+    accepted_end = np.where(found == ACCEPTED, end, newest_us)
+    before = np.maximum.accumulate(np.concatenate(([newest_us], accepted_end)))[:-1]
+    found[(found == ACCEPTED) & (end < before - config.horizon_us)] = _EXPIRED
+    return found

@@ -1,0 +1,168 @@
+"""The rows of one window width in a shard: samples, coverage, peak, what is late, what is final."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kappawatt.ledger.keys import WINDOW_SHIFT, row_key, run_of, window_of
+from kappawatt.stream.table import Column, KeyedTable, reduce_by_key
+
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+_ROWS = {
+    "samples": Column("sum"),
+    "covered_us": Column("sum"),
+    "span_us": Column("sum"),
+    "peak_uj": Column("max"),
+    "final": Column("max"),
+}
+_HOSTS = {"first_us": Column("min"), "last_us": Column("max")}
+_LATE = {"energy_uj": Column("sum", 8), "water_ul": Column("sum")}
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Pieces of samples already summed by (run, zone, host, 5-s window), in a shard's codes."""
+
+    run: Ints
+    zone: Ints
+    pair: Ints
+    window: Ints
+    energy_uj: Ints
+    water_ul: Ints
+    covered_us: Ints
+    first_us: Ints
+    last_us: Ints
+    samples: Ints
+
+    def chosen(self, rows: Any) -> "Parts":
+        """The parts at *rows*."""
+        return Parts(*(getattr(self, name)[rows] for name in Parts.__slots__))
+
+
+class Windows:
+    """Rows of one width by `window << 32 | run << 12`; sums, minima and maxima only, so order leaves no trace.
+
+    Coverage needs each host's first and last instant: kept per (window, host) while the window is open, and only their
+    distance afterwards.
+    """
+
+    def __init__(self, width_us: int, of_base: int, of_cells: int) -> None:
+        self.width_us = width_us
+        self._of_base = of_base  # 5-s windows in one of ours
+        self._of_cells = of_cells  # windows of the cells' table in one of ours
+        self.rows = KeyedTable(_ROWS)
+        self.late = KeyedTable(_LATE)  # by the key of the cells' table: what the cells hold and the rows must not
+        self._hosts = KeyedTable(_HOSTS)
+        self._dirty: list[Ints] = []
+
+    def __repr__(self) -> str:
+        return f"<Windows of {self.width_us // 1_000_000} s, {len(self.rows)} rows, {len(self._hosts)} open>"
+
+    def is_late(self, run: Ints, window: Ints, frontier: Ints, lateness_us: int) -> Bools:
+        """Which 5-s windows lie in one of ours that was evicted: its end + lateness ≤ the run's frontier."""
+        return (window // self._of_base + 1) * self.width_us + lateness_us <= frontier[run]
+
+    def fold(self, parts: Parts) -> None:
+        """Take parts that are not late."""
+        window = parts.window // self._of_base
+        row = window << WINDOW_SHIFT | parts.run << 12
+        span_row, span = self._widen(parts, window)
+        self.rows.merge(
+            np.concatenate((row, span_row)),
+            {
+                "samples": np.concatenate((parts.samples, np.zeros_like(span))),
+                "covered_us": np.concatenate((parts.covered_us, np.zeros_like(span))),
+                "span_us": np.concatenate((np.zeros_like(row), span)),
+                "peak_uj": np.zeros(len(row) + len(span), np.int64),
+                "final": np.zeros(len(row) + len(span), np.int64),
+            },
+        )
+        self.touch(row)
+
+    def fold_late(self, cell: Ints, energy_uj: Ints, water_ul: Ints) -> None:
+        """Take what is in the cells but must not be in the rows."""
+        self.late.merge(cell, {"energy_uj": energy_uj, "water_ul": water_ul})
+
+    def peak(self, row: Ints, energy_uj: Ints) -> None:
+        """Note the energies of 5-s rows, by the key of ours that they are in."""
+        unique, peaks = reduce_by_key(row, {"peak_uj": energy_uj}, _ROWS)
+        at, known = self.rows.find(unique)
+        at, value = at[known], peaks["peak_uj"][known]
+        column = self.rows["peak_uj"]
+        column[at] = np.maximum(column[at], value)
+
+    def touch(self, row: Ints) -> None:
+        """These rows changed."""
+        self._dirty.append(np.unique(row))
+
+    def touch_cells(self, cell: Ints) -> None:
+        """The rows over these cells changed, as far as there are any."""
+        row = row_key(cell)
+        row = (window_of(row) // self._of_cells) << WINDOW_SHIFT | row & ((1 << WINDOW_SHIFT) - 1)
+        unique = np.unique(row)
+        _, known = self.rows.find(unique)
+        self._dirty.append(unique[known])
+
+    def touch_run(self, run: int) -> None:
+        """All rows of a run changed."""
+        self.touch(self.rows.key[run_of(self.rows.key) == run])
+
+    def touch_open(self) -> None:
+        """All rows that are not final are to be shown again."""
+        self.touch(self.rows.key[self.rows["final"] == 0])
+
+    def close(self, frontier: Ints, lateness_us: int, run_of_pair: Ints) -> None:
+        """Evict what lies behind its run's frontier: such rows are final."""
+        due = np.flatnonzero(self.rows["final"] == 0)
+        key = self.rows.key[due]
+        over = (window_of(key) + 1) * self.width_us + lateness_us <= frontier[run_of(key)]
+        if not over.any():
+            return
+        self.rows["final"][due[over]] = 1
+        self.touch(key[over])
+        host = self._hosts.key
+        host_run = run_of_pair[host & ((1 << WINDOW_SHIFT) - 1)]
+        self._hosts.drop((window_of(host) + 1) * self.width_us + lateness_us <= frontier[host_run])
+
+    def take_dirty(self) -> Ints:
+        """The keys of changed rows, ascending, each once; they count as shown from now on."""
+        dirty = np.unique(np.concatenate(self._dirty)) if self._dirty else np.empty(0, np.int64)
+        self._dirty = []
+        return dirty
+
+    def forget_before(self, window: int) -> None:
+        """Drop what lies before a window of ours."""
+        self.rows.drop(window_of(self.rows.key) < window)
+        self.late.drop(window_of(self.late.key) < window * self._of_cells)
+
+    def dump(self) -> tuple[Any, ...]:
+        """Plain state; nothing may be dirty."""
+        return (self.rows.dump(), self.late.dump(), self._hosts.dump())
+
+    def load(self, state: tuple[Any, ...]) -> None:
+        """Take over what `dump` gave."""
+        for table, dumped in zip((self.rows, self.late, self._hosts), state, strict=True):
+            table.load(dumped)
+
+    def _widen(self, parts: Parts, window: Ints) -> tuple[Ints, Ints]:
+        """Merge hosts' first and last instants; the growth of each one's span, by row."""
+        key, merged = reduce_by_key(
+            window << WINDOW_SHIFT | parts.pair,
+            {"first_us": parts.first_us, "last_us": parts.last_us, "run": parts.run},
+            {**_HOSTS, "run": Column("max")},
+        )
+        run = merged.pop("run")
+        before = self._spans(key)
+        self._hosts.merge(key, merged)
+        return window_of(key) << WINDOW_SHIFT | run << 12, self._spans(key) - before
+
+    def _spans(self, key: Ints) -> Ints:
+        at, known = self._hosts.find(key)
+        span = np.zeros(len(key), np.int64)
+        hit = at[known]
+        span[known] = self._hosts["last_us"][hit] - self._hosts["first_us"][hit]
+        return span

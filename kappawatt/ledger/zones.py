@@ -1,0 +1,156 @@
+"""The fleet per electricity zone and hour: what each shard contributes, and the rows of all (docs/semantics.md §2)."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kappawatt.ledger.keys import WINDOW_SHIFT, run_of, window_of, zone_of
+from kappawatt.ledger.prices import UNPRICED, Group, Price, PriceBook, price_row
+from kappawatt.ledger.rows import Row, dates
+from kappawatt.ledger.runs import Run, energy_columns
+from kappawatt.stream.table import KeyedTable
+from kappawatt.units import UJ_PER_KWH, WINDOW_1H_US
+
+Ints = NDArray[np.int64]
+_SLOTS = 12
+
+
+class ZoneHour(NamedTuple):
+    """One shard's whole contribution to one zone and hour; it replaces what the shard said before.
+
+    groups: (energy, price record or None, PUE); wue: (L per kWh, energy) of runs without measured water.
+    """
+
+    zone: str
+    hour: int
+    energy_uj: tuple[int, ...]
+    groups: tuple[tuple[int, tuple[Any, ...] | None, float], ...]
+    water_ul: int
+    wue: tuple[tuple[float, int], ...]
+    runs: int
+    final: bool
+
+
+def contributions(
+    hours: Iterable[tuple[int, int]],
+    slots: KeyedTable,
+    runs: Sequence[Run],
+    zones: Sequence[str],
+    prices: PriceBook,
+    is_final: Any,
+) -> list[ZoneHour]:
+    """A shard's contributions to (zone code, hour)s from its 5-min cells. *is_final(hour)* tells whether it is over."""
+    by_hour: dict[int, set[int]] = defaultdict(set)
+    for zone, hour in hours:
+        by_hour[hour].add(zone)
+    found = []
+    for hour, wanted in sorted(by_hour.items()):
+        low = np.array([hour * _SLOTS << WINDOW_SHIFT], np.int64)
+        at, _ = slots.between(low, low + (_SLOTS << WINDOW_SHIFT))
+        key = slots.key[at]
+        for zone in sorted(wanted):
+            rows = at[zone_of(key) == zone]
+            if len(rows):
+                found.append(_contribution(zones[zone], hour, slots, rows, runs, prices, zones, is_final(hour)))
+    return found
+
+
+def _contribution(
+    zone: str,
+    hour: int,
+    slots: KeyedTable,
+    at: Ints,
+    runs: Sequence[Run],
+    prices: PriceBook,
+    zones: Sequence[str],
+    final: bool,
+) -> ZoneHour:
+    key = slots.key[at]
+    energy, water = slots["energy_uj"][at], slots["water_ul"][at]
+    price = prices.lookup(zones, zone_of(key), window_of(key)).tolist()
+    groups: dict[tuple[int, float], int] = defaultdict(int)
+    by_run: dict[int, list[int]] = defaultdict(lambda: [0, 0])
+    for code, index, joules, litres in zip(
+        run_of(key).tolist(), price, energy.sum(axis=1).tolist(), water.tolist(), strict=True
+    ):
+        groups[index, runs[code].pue] += joules
+        by_run[code][0] += joules
+        by_run[code][1] += litres
+    wue: dict[float, int] = defaultdict(int)
+    for code, (joules, litres) in by_run.items():
+        use = runs[code].wue_l_per_kwh
+        if litres == 0 and use is not None:
+            wue[use] += joules
+    return ZoneHour(
+        zone,
+        hour,
+        tuple(energy.sum(axis=0).tolist()),
+        tuple((e, None if i == UNPRICED else tuple(prices[i]), pue) for (i, pue), e in groups.items()),
+        sum(litres for _, litres in by_run.values()),
+        tuple(wue.items()),
+        len(by_run),
+        final,
+    )
+
+
+class ZoneTotals:
+    """The zone rows of some zones: each shard's latest contribution, never a running sum."""
+
+    def __init__(self) -> None:
+        self._parts: dict[tuple[str, int], dict[int, ZoneHour]] = defaultdict(dict)
+        self._dirty: set[tuple[str, int]] = set()
+
+    def __repr__(self) -> str:
+        return f"<ZoneTotals {len(self._parts)} zone hours>"
+
+    def replace(self, shard: int, part: ZoneHour) -> None:
+        """Take a shard's contribution in place of its earlier one."""
+        self._parts[part.zone, part.hour][shard] = part
+        self._dirty.add((part.zone, part.hour))
+
+    def flush(self) -> list[Row]:
+        """The rows of `zone_window_1h` that changed."""
+        rows = [_row(zone, hour, list(self._parts[zone, hour].values())) for zone, hour in sorted(self._dirty)]
+        self._dirty = set()
+        return rows
+
+    def forget_before(self, hour: int) -> None:
+        """Drop hours that cannot change any more."""
+        for key in [key for key in self._parts if key[1] < hour]:
+            del self._parts[key]
+
+    def dump(self) -> tuple[Any, ...]:
+        """Plain state."""
+        return tuple((shard, tuple(part)) for parts in self._parts.values() for shard, part in parts.items())
+
+    def load(self, state: Sequence[Any]) -> None:
+        """Take over what `dump` gave; nothing is dirty by it."""
+        for shard, values in state:
+            part = ZoneHour(*values)
+            self._parts[part.zone, part.hour][shard] = part
+
+
+def _row(zone: str, hour: int, parts: list[ZoneHour]) -> Row:
+    start = hour * WINDOW_1H_US
+    eight = [sum(part.energy_uj[column] for part in parts) for column in range(8)]
+    total, by_kind, estimated = energy_columns(eight)
+    groups: dict[tuple[tuple[Any, ...] | None, float], int] = defaultdict(int)
+    wue: dict[float, int] = defaultdict(int)
+    for part in parts:
+        for energy, price, pue in part.groups:
+            groups[price, pue] += energy
+        for use, energy in part.wue:
+            wue[use] += energy
+    merged = [Group(e, None if price is None else Price(*price), pue) for (price, pue), e in groups.items()]
+    water_ul = sum(part.water_ul for part in parts)
+    site = [water_ul / 1e6] if water_ul > 0 else []
+    site += [energy / UJ_PER_KWH * use for use, energy in wue.items()]
+    priced = price_row(merged, site)
+    runs = sum(part.runs for part in parts)
+    final = all(part.final for part in parts)
+    return (zone, dates(np.array([start]))[0], start, total, *by_kind, estimated, *priced, runs, final)
+
+

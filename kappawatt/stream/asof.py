@@ -1,0 +1,54 @@
+"""A bitemporal side table: which record counts at an instant, when better ones keep arriving."""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+Record = TypeVar("Record")
+
+LONG = 1_000
+"""Records that hold for more slots than this are kept in a list and tried one by one: a year is 105,120 slots of 5 min."""
+
+
+class AsOfTable(Generic[Record]):
+    """Records by group and half-open slot range; `best` picks by a rank, so the order of arrival does not matter.
+
+    *rank(record, level)* is any ordered value, the greatest counts; *level* is the position of the record's group in the
+    fallbacks asked for. Equal ranks must mean equal records.
+    """
+
+    def __init__(self, rank: Callable[[Record, int], tuple[object, ...]]) -> None:
+        self._rank = rank
+        self._by_slot: defaultdict[str, defaultdict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
+        self._long: defaultdict[str, list[tuple[int, int, int]]] = defaultdict(list)
+        self.records: list[Record] = []
+
+    def __repr__(self) -> str:
+        return f"<AsOfTable {len(self.records)} records>"
+
+    def add(self, record: Record, group: str, first_slot: int, end_slot: int) -> int:
+        """Take a record that holds in [first_slot, end_slot) and return its index."""
+        index = len(self.records)
+        self.records.append(record)
+        if end_slot - first_slot > LONG:
+            self._long[group].append((first_slot, end_slot, index))
+            return index
+        slots = self._by_slot[group]
+        for slot in range(first_slot, end_slot):
+            slots[slot].append(index)
+        return index
+
+    def best(self, groups: Sequence[str], slot: int) -> int:
+        """The index of the record that counts at *slot* for the groups in order of preference; −1 if there is none."""
+        found, top = -1, None
+        for level, group in enumerate(groups):
+            for index in self._candidates(group, slot):
+                rank = self._rank(self.records[index], level)
+                if top is None or rank > top:
+                    found, top = index, rank
+        return found
+
+    def _candidates(self, group: str, slot: int) -> list[int]:
+        slots = self._by_slot.get(group)
+        near = slots.get(slot, []) if slots else []
+        return near + [index for first, end, index in self._long.get(group, ()) if first <= slot < end]
