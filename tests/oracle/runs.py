@@ -68,7 +68,7 @@ def run_row(run: str, events: list[Record], total: RunSum | None) -> Row:
     row["hardware"] = latest(events, lambda event: _text(event["hardware"]))
     turn = latest(events, lambda event: event if event["type"] in ("start", "stop") else None)
     stopped = turn is not None and turn["type"] == "stop"
-    row["status"] = (turn["status"] or "succeeded") if stopped else "running"
+    row["status"] = "running" if not stopped else "succeeded" if turn["status"] is None else turn["status"]
     row["ended_at"] = turn["at"] if row["status"] != "running" else None
     row["started_at"] = min((event["at"] for event in events if event["type"] == "start"), default=None)
     instants = [event["at"] for event in events]
@@ -105,6 +105,10 @@ def metric_rows(events: dict[str, list[Record]]) -> Table:
     return rows
 
 
+FOREVER = 1 << 62
+"""Where a phase ends that nothing closes."""
+
+
 class Phases:
     """Which phase of a run holds when.
 
@@ -115,9 +119,8 @@ class Phases:
     def __init__(self, events: list[Record], last_end: int) -> None:
         steps = [event for event in events if event["type"] in ("phase_start", "phase_end") and event["phase"]]
         steps = [event for event in steps if event["rank"] in (None, 0)]
-        stops = [event["at"] for event in events if event["type"] == "stop"]
         self.any = bool(steps)
-        self._intervals = _intervals(steps, max([last_end, *stops]))
+        self._intervals = _intervals(steps, FOREVER)
         self.edges = sorted({edge for start, end, *_ in self._intervals for edge in (start, end)})
 
     def holder(self, instant_us: int) -> str:
