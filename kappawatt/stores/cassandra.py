@@ -1,12 +1,12 @@
 """The store in Apache Cassandra, and the only door to its driver."""
 
 import logging
+import math
 import os
 import ssl
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timedelta
 from typing import Any
 
 from cassandra.auth import PlainTextAuthProvider
@@ -33,7 +33,7 @@ from kappawatt.errors import StoreError
 from kappawatt.stores import FENCE_STEP, Row, cql, migrations
 from kappawatt.stores.address import Address
 from kappawatt.stores.flight import Done, Flight
-from kappawatt.stores.tables import TABLES, Kind, Table
+from kappawatt.stores.tables import TABLES, Table
 
 _PASSING = (
     OperationTimedOut,
@@ -52,9 +52,7 @@ _REQUEST_S = 10.0
 _CONNECT_S = 9.0
 _SCHEMA_S = 60.0
 _FENCE_S = 60.0
-
-_EPOCH = datetime(1970, 1, 1)  # the driver's datetimes are naive UTC
-_MICROSECOND = timedelta(microseconds=1)
+_PREPARE_PAUSE_S = 0.5
 
 
 class Connection:
@@ -176,16 +174,15 @@ class CassandraStore:
 
     def write(self, table: str, rows: Sequence[Row], version: int) -> None:
         """Start to upsert *rows*, whole; waits while too many are on their way. See `Store.write`."""
-        connection = self._connected()
         for batch in self._writers[table].requests(rows, version):
-            self._flight.send(_request([_bound(connection.prepare(text), values) for text, values in batch]))
+            self._flight.send(_request([_bound(self._prepare(text), values) for text, values in batch]))
 
     def delete(self, table: str, keys: Sequence[Row], version: int) -> None:
         """Start to delete rows by key; see `Store.delete`."""
         found = TABLES[table]
-        erase = self._connected().prepare(cql.delete(found))
+        erase = self._prepare(cql.delete(found))
         for key in keys:
-            self._flight.send(_bound(erase, [cql.long(version), *cql.encode(found, found.key, key)]))
+            self._flight.send(_bound(erase, cql.deletion(found, key, version)))
 
     def flush(self) -> None:
         """Return when a local quorum has everything; see `Store.flush`."""
@@ -203,11 +200,7 @@ class CassandraStore:
         """The rows of one partition; see `Store.read`."""
         found = TABLES[table]
         found.check_partition(partition)
-        text = cql.select(found, since=since is not None, newest_first=newest_first, limit=limit is not None)
-        names = list(found.partition) + ([found.clustering[0]] if since is not None else [])
-        values = [partition[name] for name in found.partition] + ([since] if since is not None else [])
-        encoded = cql.encode(found, names, tuple(values)) + ([limit.to_bytes(4, "big")] if limit is not None else [])
-        return list(self._rows(found, text, encoded))
+        return list(self._rows(found, *cql.query(found, partition, since, newest_first, limit)))
 
     def scan(self, table: str) -> Iterator[dict[str, Any]]:
         """Every row of *table*, a page at a time, in the order of the ring."""
@@ -253,6 +246,19 @@ class CassandraStore:
             self._connection = connection
         return self._connection
 
+    def _prepare(self, text: str) -> PreparedStatement:
+        """The prepared form of *text*; waits, as writes do, while nothing answers."""
+        connection = self._connected()
+        give_up = time.monotonic() + (math.inf if self._retry_s is None else self._retry_s)
+        while True:
+            try:
+                return connection.prepare(text)
+            except StoreError as error:
+                if not isinstance(error.__cause__, _PASSING) or time.monotonic() >= give_up:
+                    raise
+                self._flight.warn(error)
+                time.sleep(_PREPARE_PAUSE_S)
+
     def _start(self, request: Any, done: Done) -> None:
         future = self._connected().session.execute_async(request)
         future.add_callbacks(lambda _: done(None), done)
@@ -266,21 +272,8 @@ class CassandraStore:
 
     def _rows(self, table: Table, text: str, values: list[bytes | None]) -> Iterator[dict[str, Any]]:
         connection = self._connected()
-        names = (*table.columns, "version")
-        changes = [(name, _DECODE[kind]) for name, kind in table.columns.items() if kind in _DECODE]
         with connection.translated(f"read {table.name}"):
-            for row in connection.session.execute(_bound(connection.prepare(text), values)):
-                found = dict(zip(names, row, strict=True))
-                for name, decode in changes:
-                    if found[name] is not None:
-                        found[name] = decode(found[name])
-                yield found
-
-
-_DECODE: dict[Kind, Callable[[Any], Any]] = {
-    Kind.INSTANT: lambda value: (value - _EPOCH) // _MICROSECOND,
-    Kind.DATE: str,
-}
+            yield from cql.dicts(table, connection.session.execute(_bound(connection.prepare(text), values)))
 
 
 def _passes(error: Exception) -> bool:

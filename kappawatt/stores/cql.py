@@ -1,8 +1,8 @@
 """What is said to Cassandra: statements made from the tables, and values as bytes. Knows no driver."""
 
 import struct
-from collections.abc import Callable, Iterator, Sequence
-from datetime import date
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import date, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
@@ -130,9 +130,9 @@ class Writer:
             return encode(self._table, self._names, row)
 
 
-def long(value: int) -> bytes:
-    """A bigint as bytes."""
-    return _LONG(value)
+def deletion(table: Table, key: Row, version: int) -> list[bytes | None]:
+    """Values for `delete`."""
+    return [_LONG(version), *encode(table, table.key, key)]
 
 
 def insert(table: Table) -> str:
@@ -148,20 +148,47 @@ def delete(table: Table) -> str:
     return f"DELETE FROM {table.name} USING TIMESTAMP ? WHERE {where}"  # noqa: S608 our own names
 
 
-def select(table: Table, *, since: bool, newest_first: bool, limit: bool) -> str:
-    """The rows of a partition; values: the partition key, then what is asked for, in the order of the arguments."""
-    terms = [f"{name} = ?" for name in table.partition]
-    if since:
-        terms.append(f"{table.clustering[0]} >= ?")
-    text = f"SELECT {', '.join((*table.columns, 'version'))} FROM {table.name} WHERE {' AND '.join(terms)}"  # noqa: S608
+def query(
+    table: Table, partition: Mapping[str, Any], since: int | str | None, newest_first: bool, limit: int | None
+) -> tuple[str, list[bytes | None]]:
+    """The statement for rows of a partition, and its encoded values; see `Store.read`."""
+    names = list(table.partition)
+    values = [partition[name] for name in names]
+    terms = [f"{name} = ?" for name in names]
+    if since is not None:
+        names.append(table.clustering[0])
+        values.append(since)
+        terms.append(f"{names[-1]} >= ?")
+    text = f"{select_all(table)} WHERE {' AND '.join(terms)}"
     if newest_first and table.clustering:
         text += f" ORDER BY {', '.join(f'{name} DESC' for name in table.clustering)}"
-    return text + (" LIMIT ?" if limit else "")
+    encoded = encode(table, names, tuple(values))
+    if limit is None:
+        return text, encoded
+    return text + " LIMIT ?", [*encoded, limit.to_bytes(4, "big")]
 
 
 def select_all(table: Table) -> str:
     """Every row of a table."""
     return f"SELECT {', '.join((*table.columns, 'version'))} FROM {table.name}"  # noqa: S608 our own names
+
+
+def dicts(table: Table, rows: Iterable[Row]) -> Iterator[dict[str, Any]]:
+    """Rows as the driver gives them (naive UTC datetimes, its own dates), by column and with our types."""
+    names = (*table.columns, "version")
+    changes = [(name, _DECODE[kind]) for name, kind in table.columns.items() if kind in _DECODE]
+    for row in rows:
+        found = dict(zip(names, row, strict=True))
+        for name, decode in changes:
+            if found[name] is not None:
+                found[name] = decode(found[name])
+        yield found
+
+
+_DECODE: dict[Kind, Callable[[Any], Any]] = {
+    Kind.INSTANT: lambda value: (value - datetime(1970, 1, 1)) // timedelta(microseconds=1),
+    Kind.DATE: str,
+}
 
 
 def statements(text: str) -> Iterator[str]:

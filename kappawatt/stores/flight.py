@@ -77,6 +77,12 @@ class Flight(Generic[Request]):
         """
         self._settle(lambda: self._flying == 0)
 
+    def warn(self, error: Exception) -> None:
+        """Say that the server does not answer, once until it does again."""
+        if not self._warned:
+            self._warned = True
+            _log.warning("store %s does not take writes (%s); trying until it does", self._name, error)
+
     def _settle(self, enough: Callable[[], bool]) -> None:
         """Wait until nothing is left to repeat and *enough* says so."""
         while True:
@@ -137,9 +143,8 @@ class Flight(Generic[Request]):
 
     def _say(self) -> None:
         """One warning when it stops answering, one line when it is back."""
-        if self._error is not None and not self._warned:
-            self._warned = True
-            _log.warning("store %s does not take writes (%s); trying until it does", self._name, self._error)
+        if self._error is not None:
+            self.warn(self._error)
         elif self._error is None and self._warned and not self._failed:
             self._warned = False
             _log.info("store %s takes writes again", self._name)
