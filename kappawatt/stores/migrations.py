@@ -65,7 +65,7 @@ def migrations(folder: Path | None = None) -> list[Migration]:
         if match is None:
             raise StoreError(f"{path.name} is not called NNN_verb_noun.cql; rename it")
         found.append(Migration(int(match[1]), path.name, path.read_text(encoding="utf-8")))
-    if [one.number for one in found] != list(range(1, len(found) + 1)):
+    if not found or [one.number for one in found] != list(range(1, len(found) + 1)):
         raise StoreError(f"the CQL files are not numbered 001, 002 …: {', '.join(one.name for one in found) or 'none'}")
     return found
 

@@ -1,0 +1,162 @@
+"""What is said to Cassandra, without one."""
+
+from typing import Any
+
+import pytest
+from cassandra.util import Date
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kappawatt.errors import StoreError
+from kappawatt.stores import cql
+from kappawatt.stores.address import Address
+from kappawatt.stores.tables import TABLES, Kind, Table
+
+cqltypes = pytest.importorskip("cassandra.cqltypes")
+
+ONE = Table("one", ("id",), (), {"id": Kind.TEXT, "value": Kind.BIGINT})
+
+LONGS = st.integers(-(1 << 63), (1 << 63) - 1)
+VALUES = {
+    Kind.TEXT: (st.text(), "UTF8Type"),
+    Kind.BIGINT: (LONGS, "LongType"),
+    Kind.VARINT: (st.integers(), "IntegerType"),
+    Kind.DOUBLE: (st.floats(allow_nan=False), "DoubleType"),
+    Kind.BOOLEAN: (st.booleans(), "BooleanType"),
+}
+
+
+@pytest.mark.parametrize("kind", VALUES)
+@given(data=st.data())
+def test_value_is_read_by_the_driver_as_it_was(kind: Kind, data: st.DataObject):
+    strategy, driver_type = VALUES[kind]
+    value = data.draw(strategy)
+    table = Table("one", ("id",), (), {"id": Kind.TEXT, "value": kind})
+
+    (encoded,) = cql.encode(table, ["value"], (value,))
+
+    assert getattr(cqltypes, driver_type).deserialize(encoded, 4) == value
+
+
+@given(st.dates())
+def test_date_is_read_by_the_driver_as_it_was(value: Any):
+    table = Table("one", ("id",), (), {"id": Kind.TEXT, "value": Kind.DATE})
+
+    (encoded,) = cql.encode(table, ["value"], (value.isoformat(),))
+
+    assert cqltypes.SimpleDateType.deserialize(encoded, 4) == Date(value)
+
+
+@given(st.integers(-(10**16), 10**17))
+def test_instant_comes_back_floored_to_the_millisecond(value: int):
+    table = Table("one", ("id",), (), {"id": Kind.TEXT, "at": Kind.INSTANT})
+    (encoded,) = cql.encode(table, ["at"], (value,))
+
+    (row,) = cql.dicts(table, [("x", cqltypes.DateType.deserialize(encoded, 4), 1)])
+
+    assert row["at"] == value // 1000 * 1000
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", []),
+        (" ;; \n", []),
+        ("-- only; a comment", []),
+        ("a; b", ["a", "b"]),
+        ("a -- x; y\n; b", ["a", "b"]),
+        ("a // x; y\n; b", ["a", "b"]),
+        ("a /* ; */ c", ["a   c"]),
+        ("a 'it''s; -- fine'", ["a 'it''s; -- fine'"]),
+        ('a "; b"', ['a "; b"']),
+        ("a $$ ; $$; b", ["a $$ ; $$", "b"]),
+    ],
+)
+def test_file_is_split_at_semicolons_outside_of_strings_and_comments(text: str, expected: list[str]):
+    assert list(cql.statements(text)) == expected
+
+
+def test_open_string_is_an_error_with_its_line():
+    with pytest.raises(StoreError, match="' without ' in line 2"):
+        list(cql.statements("a;\nb 'c"))
+
+
+def requests(rows: list[tuple[Any, ...]], table: Table = ONE, version: int = 9) -> list[cql.Request]:
+    return list(cql.Writer(table, "UNSET").requests(rows, version))
+
+
+def test_full_row_is_one_insert_with_its_version_as_timestamp():
+    nine = (9).to_bytes(8, "big")
+
+    assert requests([("a", 1)]) == [[(cql.insert(ONE), [b"a", (1).to_bytes(8, "big"), nine, nine])]]
+
+
+def test_row_with_nulls_first_deletes_what_is_older():
+    eight, nine = (8).to_bytes(8, "big"), (9).to_bytes(8, "big")
+
+    assert requests([("a", None)]) == [
+        [(cql.delete(ONE), [eight, b"a"]), (cql.insert(ONE), [b"a", "UNSET", nine, nine])]
+    ]
+
+
+def test_request_holds_rows_of_one_partition():
+    rows = [("a", 1), ("b", 2), ("a", 3)]
+
+    assert [[values[0] for _, values in request] for request in requests(rows)] == [[b"a", b"a"], [b"b"]]
+
+
+def test_request_is_bounded_in_rows_and_in_bytes():
+    table = Table("one", ("id",), ("at",), {"id": Kind.TEXT, "at": Kind.BIGINT, "text": Kind.TEXT})
+    small = requests([("a", at, "") for at in range(1000)], table)
+    large = requests([("a", at, "x" * 3000) for at in range(10)], table)
+
+    assert max(len(request) for request in small) == 32
+    assert [len(request) for request in large] == [1] * 10
+
+
+def test_row_of_another_length_is_an_error():
+    with pytest.raises(StoreError, match="has 1 values; it takes 2: id, value"):
+        requests([("a",)])
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "cassandra:kw",
+        "cassandra://",
+        "cassandra://host",
+        "cassandra://host/",
+        "cassandra://host/Kw",
+        "cassandra://host/kw; DROP KEYSPACE kw",
+        "cassandra://host:port/kw",
+        "cassandra://host,,other/kw",
+    ],
+)
+def test_address_of_another_form_is_refused(url: str):
+    with pytest.raises(StoreError, match="is not cassandra://HOST:PORT"):
+        Address.parse(url, {})
+
+
+def test_address_may_be_of_ipv6_and_have_no_port():
+    assert Address.parse("cassandra://[::1]:9142,[fe80::1]/kw", {}).hosts == (("::1", 9142), ("fe80::1", 9042))
+
+
+def test_credentials_come_from_the_environment_and_are_never_shown():
+    environ = {"KAPPAWATT_CASSANDRA_USERNAME": "flow", "KAPPAWATT_CASSANDRA_PASSWORD": "s3cret"}
+
+    address = Address.parse("cassandra://db/kw", environ)
+
+    assert (address.username, address.password) == ("flow", "s3cret")
+    assert "s3cret" not in f"{address} {address!r}"
+
+
+def test_credentials_in_the_url_are_refused_and_not_repeated():
+    with pytest.raises(StoreError, match="KAPPAWATT_CASSANDRA_PASSWORD") as caught:
+        Address.parse("cassandra://flow:s3cret@db/kw", {})
+
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
+def test_rows_begin_with_their_key(table: Table):
+    assert tuple(table.columns)[: len(table.key)] == table.key
