@@ -1,0 +1,201 @@
+"""Reading Kafka in columns: the partitions of one bucket, from given offsets on, without a consumer group."""
+
+import logging
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kappawatt.errors import LogError
+from kappawatt.log.kafka import Failure, KafkaLog, Trouble, topic_partition
+from kappawatt.retry import Outage
+from kappawatt.wire.codec import FRAME_BYTES
+
+_logger = logging.getLogger(__name__)
+_STRIDE = 256  # messages a call: the client's optimum lies between 100 and 1000
+_NO_TIME_US = 1 << 62
+
+
+class Gap(NamedTuple):
+    """Records that the topic no longer has: reading went on at `resumed` instead of `wanted`."""
+
+    partition: int
+    wanted: int
+    resumed: int
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaBatch:
+    """Messages of several partitions, in order within each. Datum i is `buffer[start[i]:end[i]]`."""
+
+    buffer: bytes
+    """All payloads, frames included; `start` stands behind the frame."""
+    start: NDArray[np.int64]
+    end: NDArray[np.int64]
+    schema_id: NDArray[np.int32]
+    partition: NDArray[np.int32]
+    offset: NDArray[np.int64]
+    timestamp_us: NDArray[np.int64]
+    """When the broker appended it (or the producer made it), µs; 2^62 if the message does not say."""
+    bad: list[tuple[int, int, bytes | None, str]]
+    """Messages without a frame: partition, offset, value, reason `magic`."""
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+
+class BucketConsumer:
+    """Reads *partitions* of *topic* (without prefix) of *log*; `poll` never waits and is called by one thread.
+
+    Args:
+        log: The cluster.
+        topic: Which records.
+        partitions: The bucket's partitions.
+        offsets: Where to begin; a partition without one is read from its oldest record.
+
+    Raises:
+        LogError: No broker answers, or the topic or a partition is missing.
+    """
+
+    def __init__(self, log: KafkaLog, topic: str, partitions: Sequence[int], offsets: Mapping[int, int]) -> None:
+        self.topic = log.name(topic)
+        self.partitions = tuple(partitions)
+        self.gaps: list[Gap] = []
+        """What was wanted and is no longer kept; the caller takes them out."""
+        self._log = log
+        self._failed: Failure | None = None
+        self._outage = Outage(_logger, f"topic {self.topic}", now=time.monotonic)
+        self._ended: set[int] = set()
+        self._consumer = log.open_consumer(self._on_error)
+        self._next = self._beginnings(offsets)
+        self._assign()
+
+    def poll(self, max_messages: int) -> KafkaBatch | None:
+        """The messages that have arrived, at most *max_messages*; None if there are none.
+
+        Raises:
+            LogError: Kafka refuses this reader, or the client is of no more use. Other errors are logged once.
+        """
+        messages: list[Any] = []
+        while len(messages) < max_messages:
+            some = self._consumer.consume(min(_STRIDE, max_messages - len(messages)), 0)
+            messages += some
+            if not some:
+                break
+        if self._failed is not None:
+            raise LogError(self._failed.text)
+        if not messages:
+            return None
+        good = [message for message in messages if message.error() is None]
+        partition = [message.partition() for message in good]
+        offset = [message.offset() for message in good]
+        last = dict(zip(partition, offset, strict=True))
+        self._next.update((each, at + 1) for each, at in last.items())
+        if len(good) < len(messages):
+            self._note_events(messages)
+        else:
+            self._ended.difference_update(last)
+        if not good:
+            return None
+        self._outage.worked()
+        time_ms = [message.timestamp()[1] for message in good]
+        return columns([message.value() for message in good], partition, offset, time_ms)
+
+    def at_end(self, partition: int) -> bool:
+        """All that *partition* held when the broker was last asked has been given out."""
+        return partition in self._ended
+
+    def positions(self) -> dict[int, int]:
+        """The offset that comes next, per partition."""
+        return dict(self._next)
+
+    def end_offsets(self) -> dict[int, int]:
+        """One past the newest record of each partition, asked of the broker now."""
+        return {partition: high for partition, (_, high) in self._watermarks(self.partitions).items()}
+
+    def low_watermarks(self) -> dict[int, int]:
+        """The oldest offset that each partition still has, asked of the broker now."""
+        return {partition: low for partition, (low, _) in self._watermarks(self.partitions).items()}
+
+    def close(self) -> None:
+        """Let go of the connection and of what was fetched ahead."""
+        self._consumer.close()
+
+    def _beginnings(self, offsets: Mapping[int, int]) -> dict[int, int]:
+        beginnings = {}
+        for partition, (low, high) in self._watermarks(self.partitions).items():
+            wanted = offsets.get(partition, low)
+            beginnings[partition] = wanted if low <= wanted <= high else self._gap(partition, wanted, low)
+        return beginnings
+
+    def _gap(self, partition: int, wanted: int, low: int) -> int:
+        self.gaps.append(Gap(partition, wanted, low))
+        _logger.warning(
+            "topic %s partition %d: offset %d is no longer there; reading goes on at %d",
+            self.topic, partition, wanted, low,
+        )  # fmt: skip
+        return low
+
+    def _assign(self) -> None:
+        self._consumer.assign([topic_partition(self.topic, each, at) for each, at in self._next.items()])
+
+    def _watermarks(self, partitions: Iterable[int]) -> dict[int, tuple[int, int]]:
+        found = {}
+        for partition in partitions:
+            found[partition] = self._log.watermarks(self._consumer, self.topic, partition)
+        return found
+
+    def _note_events(self, messages: list[Any]) -> None:
+        """Follow, in order, what the client says between the messages."""
+        lost = []
+        for message in messages:
+            error = message.error()
+            if error is None:
+                self._ended.discard(message.partition())
+                continue
+            failure = self._log.failure(error)
+            if failure.trouble is Trouble.END:
+                self._ended.add(message.partition())
+            elif failure.trouble is Trouble.OFFSET:
+                lost.append(message.partition())
+            else:
+                self._on_error(failure)
+        if lost:
+            for partition, (low, _) in self._watermarks(lost).items():
+                self._next[partition] = self._gap(partition, self._next[partition], low)
+            self._assign()
+
+    def _on_error(self, failure: Failure) -> None:
+        if failure.trouble in (Trouble.REFUSED, Trouble.FATAL, Trouble.MISSING):
+            self._failed = failure
+        else:
+            self._outage.failed(failure.text)
+
+    def __repr__(self) -> str:
+        return f"<BucketConsumer {self.topic} next {self._next}>"
+
+
+def columns(values: list[bytes | None], partition: list[int], offset: list[int], time_ms: list[int]) -> KafkaBatch:
+    """Messages as columns; a value without magic byte 0 and a schema id is listed in `bad` and left out."""
+    n = len(values)
+    kept = [b"" if value is None else value for value in values]
+    buffer = b"".join(kept)
+    length = np.fromiter(map(len, kept), np.int64, n)
+    end = np.cumsum(length)
+    start = end - length
+    partitions = np.array(partition, np.int32)
+    offsets = np.array(offset, np.int64)
+    raw = np.frombuffer(buffer or b"\0", np.uint8)
+    head = raw[np.minimum(start[:, None] + np.arange(FRAME_BYTES), len(raw) - 1)]
+    framed = (length >= FRAME_BYTES) & (head[:, 0] == 0)
+    schema_id = np.ascontiguousarray(head[:, 1:]).view(">i4")[:, 0].astype(np.int32)
+    times = np.array(time_ms, np.int64)
+    times = np.where(times < 0, _NO_TIME_US, times * 1000)
+    bad = [(partition[i], offset[i], values[i], "magic") for i in np.flatnonzero(~framed).tolist()]
+    if bad:
+        start, end, schema_id = start[framed], end[framed], schema_id[framed]
+        partitions, offsets, times = partitions[framed], offsets[framed], times[framed]
+    return KafkaBatch(buffer, start + FRAME_BYTES, end, schema_id, partitions, offsets, times, bad)

@@ -1,0 +1,366 @@
+"""The door to Kafka: the one module that knows its client. Errors come out as ours, with the address and a remedy."""
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
+
+from kappawatt.errors import LogError, SettingsError
+from kappawatt.wire import codec
+
+if TYPE_CHECKING:
+    from kappawatt.log.bucket_consumer import BucketConsumer
+
+ENVIRON_PREFIX = "KAPPAWATT_KAFKA_"
+"""`KAPPAWATT_KAFKA_SASL_PASSWORD` is the client's `sasl.password`, and so on; values are never shown."""
+PARTITIONS = 16
+"""Partitions of a new topic: a multiple of the flow's buckets."""
+KEEP_DAYS: Mapping[str, int | None] = {"sample": 21, "dead_letter": 90}
+"""How long new topics keep records, longer than the flow's horizon; None or absent: for ever."""
+
+_ALLOWED = ("security.", "sasl.", "ssl.", "enable.ssl.", "client.", "broker.", "socket.", "reconnect.", "https.")
+_SECRET = ("password", "secret", "key", "token", "username", "config", "pem", "assertion")
+_ANSWER_S = 5.0
+_DAY_MS = 86_400_000
+
+
+class Trouble(Enum):
+    """What an error means for who meets it."""
+
+    END = "end of the partition"
+    OFFSET = "the wanted offset is not there"
+    RETRY = "try again"
+    REFUSED = "not allowed"
+    MISSING = "no such topic"
+    TOO_LARGE = "too large"
+    FATAL = "this client is of no more use"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An error of the client, in words."""
+
+    trouble: Trouble
+    text: str
+
+
+_TROUBLES = {
+    KafkaError._PARTITION_EOF: Trouble.END,
+    KafkaError._AUTO_OFFSET_RESET: Trouble.OFFSET,
+    KafkaError.OFFSET_OUT_OF_RANGE: Trouble.OFFSET,
+    KafkaError._AUTHENTICATION: Trouble.REFUSED,
+    KafkaError.SASL_AUTHENTICATION_FAILED: Trouble.REFUSED,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: Trouble.REFUSED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED: Trouble.REFUSED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED: Trouble.REFUSED,
+    KafkaError.UNKNOWN_TOPIC_OR_PART: Trouble.MISSING,
+    KafkaError._UNKNOWN_TOPIC: Trouble.MISSING,
+    KafkaError._UNKNOWN_PARTITION: Trouble.MISSING,
+    KafkaError.MSG_SIZE_TOO_LARGE: Trouble.TOO_LARGE,
+}
+
+_MOVING = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
+"""A partition that was just made or is being moved to another broker says so for a moment."""
+
+
+def client_settings(environ: Mapping[str, str]) -> dict[str, str]:
+    """The client's TLS, SASL and network settings in *environ*.
+
+    >>> client_settings({"KAPPAWATT_KAFKA_SECURITY_PROTOCOL": "SASL_SSL", "HOME": "/"})
+    {'security.protocol': 'SASL_SSL'}
+
+    Raises:
+        SettingsError: A variable names something that is not to be set from outside.
+    """
+    found = {}
+    for variable, value in environ.items():
+        if not variable.startswith(ENVIRON_PREFIX) or not value:
+            continue
+        name = variable.removeprefix(ENVIRON_PREFIX).lower().replace("_", ".")
+        if not name.startswith(_ALLOWED):
+            raise SettingsError(
+                f"environment variable {variable} sets {name!r}, which is not one of {', '.join(_ALLOWED)}…; unset it"
+            )
+        found[name] = value
+    return found
+
+
+class KafkaLog:
+    """The log in the Kafka cluster at *bootstrap*; nothing is opened before it is needed.
+
+    Args:
+        bootstrap: `HOST:PORT[,HOST:PORT…]`.
+        registry: URL of the schema registry; needed by who writes.
+        topic_prefix: Put before every topic name.
+        environ: Where TLS and SASL settings come from; default: this process's.
+    """
+
+    def __init__(
+        self,
+        bootstrap: str,
+        registry: str | None = None,
+        topic_prefix: str = "",
+        *,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        self.bootstrap = bootstrap
+        self.registry = registry
+        self.topic_prefix = topic_prefix
+        self._client = client_settings(os.environ if environ is None else environ)
+        self._trouble: Failure | None = None
+        self._admin_client: Any = None
+
+    def name(self, topic: str) -> str:
+        """The name of *topic* in the cluster."""
+        return self.topic_prefix + topic
+
+    def check(self, timeout_s: float = _ANSWER_S) -> None:
+        """Return if a broker answers.
+
+        Raises:
+            LogError: None does within *timeout_s*; the message has the address, what happened, and what to do.
+        """
+        self._list(timeout_s)
+
+    def topics(self) -> dict[str, int]:
+        """Partitions of each of our topics that exists."""
+        found = self._list(_ANSWER_S)
+        return {topic: found[self.name(topic)] for topic in codec.TOPICS if self.name(topic) in found}
+
+    def partition_count(self, topic: str) -> int:
+        """How many partitions *topic* has now.
+
+        Raises:
+            LogError: There is no such topic, or no broker.
+        """
+        count = self._list(_ANSWER_S).get(self.name(topic))
+        if count is None:
+            raise LogError(
+                f"Kafka at {self.bootstrap} has no topic {self.name(topic)}; "
+                "`kappawatt schema register` makes the topics, or correct the topic prefix"
+            )
+        return count
+
+    def ensure_topics(self, partitions: int = PARTITIONS, *, replication: int = -1) -> dict[str, int]:
+        """Make the topics that are missing; those that exist stay as they are. Partitions of each.
+
+        Broker's append time is asked for, since the flow compares it with event times.
+
+        Args:
+            partitions: Of a new topic; a multiple of the flow's buckets.
+            replication: Copies of each record; -1: the cluster's default.
+        """
+        existing = self.topics()
+        new = [
+            NewTopic(self.name(topic), partitions, replication, config=_topic_config(topic))
+            for topic in codec.TOPICS
+            if topic not in existing
+        ]
+        if not new:
+            return existing
+        for topic, made in self._admin().create_topics(new, operation_timeout=30).items():
+            try:
+                made.result(timeout=30)
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                    raise self._error(f"make topic {topic}", error) from error
+        return self._await_topics()
+
+    def retention_s(self, topic: str) -> float | None:
+        """How long *topic* keeps records, seconds; None: for ever."""
+        resource = ConfigResource(ResourceType.TOPIC, self.name(topic))
+        try:
+            found = self._admin().describe_configs([resource], request_timeout=10)[resource].result(timeout=15)
+        except KafkaException as error:
+            raise self._error(f"describe topic {self.name(topic)}", error) from error
+        milliseconds = int(found["retention.ms"].value)
+        return None if milliseconds < 0 else milliseconds / 1000
+
+    def producer(self) -> "KafkaProducer":
+        """A producer that keeps order, repeats nothing within its life, and never lets a record time out."""
+        try:
+            return KafkaProducer(self)
+        except KafkaException as error:
+            raise self._error("set the client up", error) from error
+
+    def consumer(self, topic: str, partitions: Sequence[int], offsets: Mapping[int, int]) -> "BucketConsumer":
+        """A reader of *partitions* of *topic* from *offsets* on; a partition without one is read from its beginning."""
+        from kappawatt.log.bucket_consumer import BucketConsumer
+
+        return BucketConsumer(self, topic, partitions, offsets)
+
+    def open_consumer(self, on_error: Callable[[Failure], None]) -> Any:
+        """The client's own consumer, for `BucketConsumer`."""
+        settings = {
+            **self.base_settings(on_error),
+            "group.id": "kappawatt",
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "enable.partition.eof": True,
+            "auto.offset.reset": "error",  # a gap is reported, never jumped over in silence
+            "fetch.queue.backoff.ms": 5,
+            "fetch.wait.max.ms": 50,
+            "fetch.message.max.bytes": 4 << 20,
+            "queued.min.messages": 100_000,
+            "queued.max.messages.kbytes": 32_768,
+            "check.crcs": False,
+        }
+        try:
+            return Consumer(settings)
+        except KafkaException as error:
+            raise self._error("set the client up", error) from error
+
+    def watermarks(self, consumer: Any, topic: str, partition: int) -> tuple[int, int]:
+        """Oldest offset and one past the newest of a partition (*topic* with prefix), asked of the broker now."""
+        place = TopicPartition(topic, partition)
+        until = time.monotonic() + 2 * _ANSWER_S
+        while True:
+            try:
+                low, high = consumer.get_watermark_offsets(place, timeout=2 * _ANSWER_S, cached=False)
+                return low, high
+            except KafkaException as error:
+                if error.args[0].code() in _MOVING and time.monotonic() < until:
+                    time.sleep(0.05)
+                    continue
+                self.check()
+                raise self._error(f"tell the offsets of {topic} partition {partition}", error) from error
+
+    def base_settings(self, on_error: Callable[[Failure], None]) -> dict[str, Any]:
+        """What producers, consumers and admins share."""
+        return {
+            "bootstrap.servers": self.bootstrap,
+            "client.id": "kappawatt",
+            "log_level": 2,  # what matters of it comes through error_cb, once and in our words
+            "error_cb": lambda error: on_error(self.failure(error)),
+            **self._client,
+        }
+
+    def failure(self, error: Any) -> Failure:
+        """The client's *error* in our words."""
+        trouble = Trouble.FATAL if error.fatal() else _TROUBLES.get(error.code(), Trouble.RETRY)
+        return Failure(trouble, f"Kafka at {self.bootstrap}: {self._scrubbed(error.str())}; {_remedy(trouble)}")
+
+    def _admin(self) -> Any:
+        if self._admin_client is None:
+            try:
+                self._admin_client = AdminClient(self.base_settings(self._remember))
+            except KafkaException as error:
+                raise self._error("set the client up", error) from error
+        return self._admin_client
+
+    def _list(self, timeout_s: float) -> dict[str, int]:
+        # The whole list: asking for one topic by name would make it on a cluster that makes topics by itself.
+        self._trouble = None
+        admin = self._admin()
+        try:
+            found = admin.list_topics(timeout=timeout_s).topics
+        except KafkaException as error:
+            admin.poll(0)
+            seen = self._trouble
+            if seen is not None:
+                raise LogError(seen.text) from error
+            raise self._error(f"answer within {timeout_s:g} s", error) from error
+        return {name: len(about.partitions) for name, about in found.items()}
+
+    def _await_topics(self) -> dict[str, int]:
+        for _ in range(100):
+            existing = self.topics()
+            if len(existing) == len(codec.TOPICS):
+                return existing
+            time.sleep(0.1)
+        raise LogError(f"Kafka at {self.bootstrap} made topics and does not show them; look at its log")
+
+    def _remember(self, failure: Failure) -> None:
+        self._trouble = failure
+
+    def _error(self, asked: str, error: Any) -> LogError:
+        cause = error.args[0]
+        trouble = _TROUBLES.get(cause.code(), Trouble.RETRY)
+        return LogError(
+            f"Kafka at {self.bootstrap} was asked to {asked}: {self._scrubbed(cause.str())}; {_remedy(trouble)}"
+        )
+
+    def _scrubbed(self, text: str) -> str:
+        for name, value in self._client.items():
+            if any(word in name for word in _SECRET):
+                text = text.replace(value, "***")
+        return text
+
+    def __repr__(self) -> str:
+        return f"<KafkaLog {self.bootstrap} prefix {self.topic_prefix!r}>"
+
+
+class KafkaProducer:
+    """Sends records; `done` of each is called from `poll`, with None when all copies have it, else with the failure."""
+
+    def __init__(self, log: KafkaLog) -> None:
+        self._log = log
+        self.failure: Failure | None = None
+        """What went wrong last with the connection; the client itself goes on trying."""
+        self._producer = Producer(
+            {
+                **log.base_settings(self._remember),
+                "acks": "all",
+                "enable.idempotence": True,
+                "compression.type": "zstd",
+                "linger.ms": 50,
+                "message.timeout.ms": 0,  # never: the record is in the spool and must arrive
+                "queue.buffering.max.messages": 20_000,
+                "queue.buffering.max.kbytes": 16_384,
+            }
+        )
+
+    def send(self, topic: str, key: bytes | None, value: bytes, done: Callable[[Failure | None], None]) -> bool:
+        """Hand one record over; False if the queue is full: `poll`, then try again. *topic* is without prefix."""
+        try:
+            self._producer.produce(
+                self._log.name(topic), value, key, on_delivery=lambda error, _: done(error and self._log.failure(error))
+            )
+        except BufferError:
+            return False
+        except KafkaException as error:
+            done(self._log.failure(error.args[0]))
+        return True
+
+    def poll(self, timeout_s: float) -> None:
+        """Call what is `done`; wait up to *timeout_s* for the first."""
+        self._producer.poll(timeout_s)
+
+    @property
+    def pending(self) -> int:
+        """Records that are handed over and not `done`."""
+        return len(self._producer)
+
+    def close(self) -> None:
+        """Forget what is pending; it may have arrived or not."""
+        self._producer.purge()
+        self._producer.flush(1)
+
+    def _remember(self, failure: Failure) -> None:
+        self.failure = failure
+
+
+def topic_partition(topic: str, partition: int, offset: int | None = None) -> Any:
+    """The client's name of a place in a topic."""
+    return TopicPartition(topic, partition) if offset is None else TopicPartition(topic, partition, offset)
+
+
+def _topic_config(topic: str) -> dict[str, str]:
+    days = KEEP_DAYS.get(topic)
+    keep_ms = -1 if days is None else days * _DAY_MS
+    return {"cleanup.policy": "delete", "retention.ms": str(keep_ms), "message.timestamp.type": "LogAppendTime"}
+
+
+def _remedy(trouble: Trouble) -> str:
+    if trouble is Trouble.REFUSED:
+        return f"correct {ENVIRON_PREFIX}* or the rights of this user"
+    if trouble is Trouble.MISSING:
+        return "`kappawatt schema register` makes the topics"
+    if trouble is Trouble.TOO_LARGE:
+        return "raise max.message.bytes of the topic"
+    return "start it, or correct KAPPAWATT_LOG (--log)"
