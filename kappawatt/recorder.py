@@ -10,16 +10,18 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
 from kappawatt import identity, static_intensity
 from kappawatt import settings as settings_
 from kappawatt.errors import KappawattError, SettingsError
+from kappawatt.measuring import Measuring
 from kappawatt.outlet import Outlet
-from kappawatt.sensors.host import Host, ProcessTree
-from kappawatt.sensors.sampler import Sampler, boot_host_name
-from kappawatt.sensors.selection import select, wall_us
+from kappawatt.sensors.host import Host
+from kappawatt.sensors.sampler import boot_host_name
+from kappawatt.sensors.selection import wall_us
 from kappawatt.settings import Settings
 from kappawatt.summary import Summary, Tally, price_of, summarise
 from kappawatt.units import US_PER_S
@@ -67,10 +69,10 @@ class Recorder:
         self._collector_id = secrets.token_hex(8)
         self.host_name = boot_host_name()
         self._numbers = itertools.count()
-        self._last_at = 0
+        self._last_at = wall_us()
         self._clock_lock = threading.Lock()
         self._events: queue.SimpleQueue[RunEvent] = queue.SimpleQueue()
-        self._trees: Mapping[str, ProcessTree] = {}
+        self._measuring: Measuring | None = None
         self._tally = Tally()
         self._prices = static_intensity.records(job.settings.zone)
         self._notes: list[str] = []
@@ -98,7 +100,8 @@ class Recorder:
 
     def follow(self, pid: int) -> None:
         """Take the tree below process *pid*, just begun, for the run's."""
-        self._trees = {self.run_id: Host().tree(pid)}
+        if self._measuring is not None:
+            self._measuring.follow(pid)
 
     def event(self, type: str, **fields: Any) -> None:
         """Queue a run event of this instant. Instants of one run never repeat, so their order is kept."""
@@ -132,43 +135,44 @@ class Recorder:
     _status = "succeeded"
 
     def _run(self) -> None:
-        try:
-            host = Host()
-            outlet = Outlet(self._job.settings, self.host_name)
-            sampler = self._sampler(host, outlet) if self._job.measure else None
-        except Exception as error:
-            self._error = error
-            return
-        finally:
-            self._ready.set()
-        try:
-            self._loop(outlet, sampler)
-        except Exception as error:
-            self._error = error
-        finally:
-            self._notes += outlet.close()
+        with ExitStack() as stack:
+            try:
+                outlet = Outlet(self._job.settings, self.host_name)
+                stack.callback(lambda: self._notes.extend(outlet.close()))
+                if self._job.measure:
+                    self._begin(stack, outlet)
+            except Exception as error:
+                self._error = error
+                return
+            finally:
+                self._ready.set()
+            try:
+                self._loop(outlet)
+            except Exception as error:
+                self._error = error
 
-    def _sampler(self, host: Host, outlet: Outlet) -> Sampler:
-        """A sampler whose baseline is set; the run's start and the price that counts without any better are written."""
+    def _begin(self, stack: ExitStack, outlet: Outlet) -> None:
+        """Set the baseline, and write the run's start and the price that counts without any better one."""
         job = self._job
-        if job.root_pid is not None:
-            self._trees = {self.run_id: host.tree(job.root_pid)}
-        sampler = Sampler(
-            select(host=host, cpu_tdp_w=job.settings.cpu_tdp_w),
-            host,
+        self._measuring = Measuring(
+            job.settings,
+            run_id=self.run_id,
+            host=Host(),
             host_name=self.host_name,
-            zone=job.settings.zone,
             collector_id=self._collector_id,
-            whole=self.run_id if job.whole_host else None,
-            period_us=round(job.settings.period_s * US_PER_S),
+            whole_host=job.whole_host,
         )
-        sampler.sample(self._trees)
+        stack.callback(self._measuring.close)
+        if job.root_pid is not None:
+            self._measuring.follow(job.root_pid)
+        self._measuring.tick()
         outlet.write(self._prices)
         if job.leads:
-            self.event("start", hardware=sampler.hardware(), **self._about())
-        return sampler
+            self.event("start", hardware=self._measuring.hardware(), **self._about())
+        if self._measuring.agent:
+            self._notes.append(f"measured by {self._measuring.agent}, the flow has the numbers")
 
-    def _loop(self, outlet: Outlet, sampler: Sampler | None) -> None:
+    def _loop(self, outlet: Outlet) -> None:
         period_s = self._job.settings.period_s
         due_s = time.monotonic()
         outlet.write(list(self._queued()))
@@ -177,11 +181,11 @@ class Recorder:
             due_s = max(due_s + period_s, time.monotonic() + period_s / 10)
             if self._end.wait(due_s - time.monotonic()):
                 break
-            self._turn(outlet, sampler, final=False)
-        self._turn(outlet, sampler, final=True)
+            self._turn(outlet, final=False)
+        self._turn(outlet, final=True)
 
-    def _turn(self, outlet: Outlet, sampler: Sampler | None, *, final: bool) -> None:
-        samples = sampler.sample(self._trees, final=final) if sampler else []
+    def _turn(self, outlet: Outlet, *, final: bool) -> None:
+        samples = self._measuring.tick(final=final) if self._measuring else []
         for sample in samples:
             if sample.run_id == self.run_id:
                 self._tally.add(sample)
@@ -238,8 +242,10 @@ def start(
     labels: Mapping[str, str],
     flags: Mapping[str, object],
     about: Mapping[str, str | None],
+    inside: str | None,
 ) -> "Recorder | None":
-    """Begin to measure this process, or to take part in a run that another process of this host measures.
+    """Begin to measure this process, or to take part in a run that measures it already: the run *inside* which this
+    one is in the same process, or one that another process of this host has begun.
 
     None for the further local ranks of a distributed job: the first measures the whole host's part of it.
 
@@ -251,9 +257,10 @@ def start(
     place = identity.place(os.environ)
     if place.local_rank > 0:
         return None
-    joined = os.environ.get(identity.JOIN) == boot_host_name()
+    joined = inside is not None or os.environ.get(identity.JOIN) == boot_host_name()
+    outer = inside or os.environ.get(identity.RUN_ID)
     job = Job(
-        run_id=run_id or os.environ.get(identity.RUN_ID) or new_id(name, place.job),
+        run_id=(outer if joined else run_id or outer) or new_id(name, place.job),
         name=name,
         settings=settings_.load(flags),
         rank=place.rank,

@@ -143,7 +143,7 @@ class Summary:
 
     def _energy(self) -> str:
         if not self.samples:
-            return "unknown: it ended before a sample could be taken, or used too little to be seen"
+            return "unknown: no sample was taken here"
         watts = self.mean_power_w
         mean = f", mean {text.digits(watts)} W" if watts is not None else ""
         return f"{text.kilowatt_hours(self.energy_uj)} kWh ({text.energy(self.energy_uj)}{mean})"

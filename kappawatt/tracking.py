@@ -194,7 +194,8 @@ class Run:
         try:
             from kappawatt.recorder import start
 
-            self._recorder = start(**self._plan)
+            # Two runs in one process would count its energy twice: the inner one takes part in the outer.
+            self._recorder = start(**self._plan, inside=_open[-1].id if _open else None)
         except Exception as error:
             self._trouble(error)
         if self._recorder is None:
@@ -217,7 +218,7 @@ class Run:
             raise error
         if not self._warned:
             self._warned = True
-            _log.warning("this run is not measured fully, the training goes on: %s", error)
+            _log.warning("kappawatt: this run is not measured fully, the training goes on: %s", error)
 
 
 class Phase:

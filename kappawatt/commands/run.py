@@ -13,6 +13,7 @@ from kappawatt import identity, runner
 from kappawatt.commands import base
 from kappawatt.errors import KappawattError, SettingsError
 from kappawatt.recorder import Job, Recorder, new_id
+from kappawatt.sensors.sampler import boot_host_name
 from kappawatt.settings import Settings
 from kappawatt.summary import Summary
 
@@ -56,6 +57,7 @@ def _run(args: argparse.Namespace, settings: Settings) -> int:
         settings=settings,
         rank=identity.place(os.environ).rank,
         whole_host=args.host_scope,
+        measure=os.environ.get(identity.JOIN) != boot_host_name(),
         about={"model": args.model},
         labels=_labels(args.label),
     )
