@@ -107,13 +107,14 @@ class Writer:
         open_: dict[tuple[bytes | None, ...], tuple[Request, int]] = {}
         for row in rows:
             values: list[Any] = self._encode(row)
-            size = sum(map(len, filter(None, values)))
+            there = list(filter(None, values))
+            size = len(b"".join(there))
             partition = tuple(values[: len(self._table.partition)])
             request, filled = open_.get(partition, ([], 0))
             if request and (filled + size > _REQUEST_BYTES or len(request) >= _REQUEST_STATEMENTS):
                 yield request
                 request, filled = [], 0
-            if None in values:
+            if len(there) < len(values):  # null, or an empty text, which takes the longer way as well as any
                 request.append((self._erase, [before, *values[:key]]))
                 values = [self._unset if value is None else value for value in values]
             request.append((self._insert, [*values, stamp, stamp]))

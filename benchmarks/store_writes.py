@@ -1,0 +1,98 @@
+"""Rows of run_window_5s that one process can write a second.
+
+    python benchmarks/store_writes.py [--cassandra HOST:PORT]
+
+Prints JSON. `rows_per_s` is by the clock, `rows_per_cpu_s` by the processor time of this process and all its threads.
+The Cassandra figures by the clock are those of the server, where it shares the machine.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from kappawatt.stores import Row, Store
+from kappawatt.stores.sqlite import SqliteStore
+
+RUNS = 200
+FLUSH_ROWS = 5_000
+LIMIT_S = 4.0
+
+
+def rows(*, by_run: bool, priced: bool) -> list[Row]:
+    """A flush of new rows: either some runs' past windows, as after a catch-up, or every run's newest, as when live."""
+    energy = (123_456_789, 23_456_789, 90_000_000, 10_000_000, 0, 23_456_789, 0)
+    price = (1.5, 0.25, 0.5, "EUR", 380.0, "actual", "zone") if priced else (None,) * 7
+    runs, windows = (FLUSH_ROWS // 500, 500) if by_run else (RUNS, FLUSH_ROWS // RUNS)
+    keys = [(run, window) for run in range(runs) for window in range(windows)]
+    if not by_run:
+        keys.sort(key=lambda key: key[1])
+    return [
+        (f"run-{run:06}", "2026-05-01", window * 5_000_000, *energy, *price, 5, 0.98, 512.3, False)
+        for run, window in keys
+    ]
+
+
+def measure(store: Store, batch: list[Row]) -> dict[str, Any]:
+    """Flush after flush for some seconds, each with keys of its own."""
+    written, version = 0, 1
+    start, start_cpu = time.perf_counter(), time.process_time()
+    while time.perf_counter() - start < LIMIT_S:
+        # Fresh keys are what a live flow writes: windows that were not there before.
+        fresh = [(f"{row[0]}-{version}", *row[1:]) for row in batch]
+        store.write("run_window_5s", fresh, version)
+        store.flush()
+        written += len(fresh)
+        version += 1
+    return {
+        "rows": written,
+        "rows_per_s": round(written / (time.perf_counter() - start)),
+        "rows_per_cpu_s": round(written / (time.process_time() - start_cpu)),
+    }
+
+
+def sweep(open_: Callable[[], Store]) -> dict[str, Any]:
+    """The measurements of one store."""
+    with closing(open_()) as store:
+        return {
+            "priced, by run": measure(store, rows(by_run=True, priced=True)),
+            "priced, live order": measure(store, rows(by_run=False, priced=True)),
+            "unpriced (7 nulls), by run": measure(store, rows(by_run=True, priced=False)),
+        }
+
+
+def cassandra(address: str) -> dict[str, Any]:
+    """The measurements in a keyspace of their own, which is dropped."""
+    from kappawatt.stores.address import Address
+    from kappawatt.stores.cassandra import CassandraStore, Connection
+    from kappawatt.stores.migrations import migrate
+
+    keyspace = f"bench_{uuid.uuid4().hex[:8]}"
+    url = f"cassandra://{address}/{keyspace}"
+    migrate(url, create_keyspace=True)
+    try:
+        return sweep(lambda: CassandraStore.from_url(url))
+    finally:
+        with closing(Connection(Address.parse(url))) as connection:
+            connection.change_schema(f"DROP KEYSPACE {keyspace}")
+
+
+def main() -> None:
+    """Measure what is there, and print it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cassandra", metavar="HOST:PORT", help="also measure a Cassandra there")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        found = {"sqlite": sweep(lambda: SqliteStore(Path(folder) / "store.db"))}
+    if args.cassandra:
+        found["cassandra"] = cassandra(args.cassandra)
+    print(json.dumps(found, indent=2))
+
+
+if __name__ == "__main__":
+    main()
