@@ -16,7 +16,7 @@ from pathlib import Path
 
 from kappawatt import grid
 from kappawatt.errors import SettingsError
-from kappawatt.settings import load
+from kappawatt.settings import Settings, load, masked
 from kappawatt.units import US_PER_S
 from kappawatt.wire.records import Intensity
 
@@ -68,17 +68,14 @@ def _record(row: dict[str, str]) -> Intensity:
     )
 
 
-def publish(
-    log: str, zones: Iterable[str] | None = None, *, registry: str | None = None, topic_prefix: str = ""
-) -> int:
-    """Write the records to the log at *log*; the number written, 0 if a file log has this edition whole already."""
+def publish(settings: Settings, zones: Iterable[str] | None = None) -> int:
+    """Write the records to the log; the number written, 0 if a file log has this edition whole already."""
     found = records(zones)
-    partition = PARTITION if zones is None else f"{PARTITION}.part"
-    with open_sink(log, partition=partition, registry=registry, topic_prefix=topic_prefix) as sink:
+    with open_sink(settings, partition=PARTITION if zones is None else f"{PARTITION}.part") as sink:
         if zones is None and sink.has("intensity"):
             return 0
         for record in found:
-            sink.append("intensity", record)
+            sink.append("intensity", record.to_avro())
     return len(found)
 
 
@@ -99,8 +96,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"{record.zone}\t{record.intensity_g_per_kwh:g} g/kWh\t{record.revision}\t{record.dataset}")
         return 0
     settings = load({"log": arguments.log, "registry": arguments.registry})
-    count = publish(settings.log, arguments.zone, registry=settings.registry, topic_prefix=settings.topic_prefix)
-    print(f"{count} intensity records written to {settings.log} (Ember, CC BY 4.0)", file=sys.stderr)
+    count = publish(settings, arguments.zone)
+    print(f"{count} intensity records written to {masked(settings.log)} (Ember, CC BY 4.0)", file=sys.stderr)
     return 0
 
 

@@ -1,20 +1,33 @@
-"""Where a collector writes: one partition of a file log, or Kafka."""
+"""Where records that nobody measured are written: one partition of a file log, or Kafka by way of a spool."""
 
+import logging
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
-from kappawatt.errors import SettingsError
 from kappawatt.log.files import FileWriter, partitions
 from kappawatt.log.names import safe_name
+from kappawatt.outlet import Outlet
+from kappawatt.sensors.sampler import boot_host_name
+from kappawatt.settings import Settings
 from kappawatt.wire import codec
 from kappawatt.wire.records import Intensity, RunEvent, Sample
 
-Record = Sample | RunEvent | Intensity
+Record = Mapping[str, Any]
+"""A record as plain values: what `to_avro` gives."""
+
+_log = logging.getLogger("kappawatt.collectors")
+_BATCH = 1_000
+_CLASSES: Mapping[str, type[Sample | RunEvent | Intensity]] = {
+    "sample": Sample,
+    "run_event": RunEvent,
+    "intensity": Intensity,
+}
 
 
 class Sink(Protocol):
-    """Takes records in order; what was appended before `sync` returned survives a crash."""
+    """Takes records in order; what was handed on by `flush` survives the process, and all does after `close`."""
 
     def append(self, topic: str, record: Record) -> None:
         """Add one record."""
@@ -24,12 +37,12 @@ class Sink(Protocol):
         """Whether this collector's records of *topic* are there already (files only; Kafka cannot say)."""
         ...
 
-    def sync(self) -> None:
-        """Make everything durable."""
+    def flush(self) -> None:
+        """Hand on what waits for its neighbours."""
         ...
 
     def close(self) -> None:
-        """Sync and let go."""
+        """Hand everything on and let go."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -53,10 +66,10 @@ class FileSink:
         return f"<FileSink {self._directory} partition {self._partition}, {records} records>"
 
     def append(self, topic: str, record: Record) -> None:
-        """Add one record; it is written with its neighbours at the next `flush` or `sync`."""
+        """Add one record; it is written with its neighbours."""
         waiting = self._pending.setdefault(topic, [])
-        waiting.append(codec.encode(topic, record.to_avro()))
-        if len(waiting) >= 1_000:
+        waiting.append(codec.encode(topic, record))
+        if len(waiting) >= _BATCH:
             self.flush()
 
     def has(self, topic: str) -> bool:
@@ -70,12 +83,6 @@ class FileSink:
                 self._writers[topic] = FileWriter(self._directory, topic, self._partition)
             self._writers[topic].append(datums)
         self._pending = {}
-
-    def sync(self) -> None:
-        """Everything survives a power cut."""
-        self.flush()
-        for writer in self._writers.values():
-            writer.sync()
 
     def close(self) -> None:
         """Sync, and let another writer have the partition."""
@@ -93,13 +100,52 @@ class FileSink:
         self.close()
 
 
-def open_sink(log: str, *, partition: str, registry: str | None = None, topic_prefix: str = "") -> Sink:
-    """The log at URL *log* for writing; *partition* names this collector's files in a file log.
+class ShippedSink:
+    """Kafka, by way of a spool on this machine: a broker that is away holds nothing up and loses nothing."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._outlet = Outlet(settings, boot_host_name())
+        self._pending: list[Sample | RunEvent | Intensity] = []
+
+    def __repr__(self) -> str:
+        return f"<ShippedSink {self._outlet!r}, {len(self._pending)} waiting>"
+
+    def append(self, topic: str, record: Record) -> None:
+        """Add one record; it is shipped with its neighbours."""
+        self._pending.append(_CLASSES[topic].from_avro(record))
+        if len(self._pending) >= _BATCH:
+            self.flush()
+
+    def has(self, topic: str) -> bool:
+        """Never: Kafka cannot say, and what is written twice counts once."""
+        return False
+
+    def flush(self) -> None:
+        """Hand everything to the spool."""
+        self._outlet.write(self._pending)
+        self._pending = []
+
+    def close(self) -> None:
+        """Ship what can be shipped and say what could not."""
+        self.flush()
+        for note in self._outlet.close():
+            _log.warning("%s", note)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+
+def open_sink(settings: Settings, *, partition: str) -> Sink:
+    """The log in *settings* for writing; *partition* names this collector's files in a file log.
 
     Raises:
-        SettingsError: The URL is neither `file:DIR` nor `kafka://HOST:PORT`.
+        SettingsError: The log's URL is not understood.
         LogError: It cannot be written.
     """
-    if log.startswith("file:"):
-        return FileSink(Path(log.removeprefix("file:")), partition)
-    raise SettingsError(f"--log {log} was given; a log is file:DIR or kafka://HOST:PORT")
+    kind, _, rest = settings.log.partition(":")
+    if kind == "file" and rest:
+        return FileSink(Path(rest), partition)
+    return ShippedSink(settings)

@@ -1,4 +1,4 @@
-"""The host by psutil, which is imported here only: process trees, CPU time, memory. Nothing here waits."""
+"""The host: process trees, CPU time, memory; by /proc, elsewhere by psutil (imported here only). Nothing here waits."""
 
 import os
 import time
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kappawatt.errors import SourceBusy, SourceGone
+from kappawatt.sensors import procfs
 from kappawatt.units import US_PER_S
 
 _FIRST_PID_NAMESPACE = "pid:[4026531836]"
@@ -57,9 +58,13 @@ class Host:
         import psutil  # lazily: it costs `import kappawatt` 15 ms
 
         self._psutil: Any = psutil
+        self._linux = (procfs.PROC / "self" / "stat").exists()
 
     def cpu_times(self) -> CpuTimes:
         """Busy and idle time of all CPUs, cumulative; see `Teads` in model.py for what is made of it."""
+        if self._linux:
+            busy_us, idle_us = procfs.cpu_us()
+            return CpuTimes(busy_us=busy_us, idle_us=idle_us)
         t = self._psutil.cpu_times()
         busy = sum(getattr(t, name, 0.0) for name in ("user", "nice", "system", "irq", "softirq", "interrupt", "dpc"))
         idle = t.idle + getattr(t, "iowait", 0.0)
@@ -67,6 +72,9 @@ class Host:
 
     def memory(self) -> Memory:
         """Memory that processes use, without caches that can be given back: total − available."""
+        if self._linux:
+            used_bytes, total_bytes = procfs.memory_bytes()
+            return Memory(used_bytes=used_bytes, total_bytes=total_bytes)
         memory = self._psutil.virtual_memory()
         return Memory(used_bytes=memory.total - memory.available, total_bytes=memory.total)
 
@@ -96,7 +104,7 @@ class Host:
         Raises:
             SourceGone: There is no such process.
         """
-        return ProcessTree(self._psutil, pid)
+        return ProcessTree(self._psutil, pid, linux=self._linux)
 
     def has(self, pid: int, started_us: int | None = None) -> bool:
         """Whether process *pid* lives and, if given, began at *started_us* (within a second: ids are used again)."""
@@ -107,6 +115,13 @@ class Host:
         except self._psutil.Error:
             return False
         return bool(alive) and (started_us is None or abs(began_us - started_us) <= US_PER_S)
+
+    def is_below(self, pid: int, ancestor: int) -> bool:
+        """Whether process *pid* descends from process *ancestor*."""
+        try:
+            return any(parent.pid == ancestor for parent in self._psutil.Process(pid).parents())
+        except self._psutil.Error:
+            return False
 
     def started_us(self, pid: int) -> int:
         """When process *pid* began, µs UTC; with the pid it names a process for good."""
@@ -123,13 +138,15 @@ class ProcessTree:
     light when they are waited for, so the sum is late by that much but loses nothing that has a parent.
     """
 
-    def __init__(self, psutil: Any, pid: int) -> None:
+    def __init__(self, psutil: Any, pid: int, *, linux: bool) -> None:
         self._psutil = psutil
+        self._ask = self._by_proc if linux else self._by_psutil
         try:
             self._root = psutil.Process(pid)
         except psutil.Error as error:
             raise SourceGone(f"process {pid} was asked for its usage and is not there: {error}") from error
         self._members: dict[int, Any] = {pid: self._root}
+        self._started: dict[int, int] = {}
         self._refreshed_us: int | None = None
         self._last = TreeUsage(cpu_time_us=0, memory_bytes=0)
 
@@ -177,31 +194,38 @@ class ProcessTree:
             self._members.update((child.pid, child) for child in children)
 
     def _usage(self, process: Any) -> TreeUsage | None:
+        usage: TreeUsage | None = self._ask(process)
+        if usage is None:
+            self._members.pop(process.pid, None)
+        return usage
+
+    def _by_proc(self, process: Any) -> TreeUsage | None:
+        try:
+            found = procfs.process(process.pid)
+        except (FileNotFoundError, ProcessLookupError):
+            return None
+        if self._started.setdefault(process.pid, found.started_ticks) != found.started_ticks:
+            del self._started[process.pid]  # the id came again: another process
+            return None
+        read_bytes, write_bytes = procfs.disk_bytes(process.pid)
+        return TreeUsage(
+            cpu_time_us=found.cpu_time_us,
+            memory_bytes=found.memory_bytes,
+            disk_read_bytes=read_bytes,
+            disk_write_bytes=write_bytes,
+        )
+
+    def _by_psutil(self, process: Any) -> TreeUsage | None:
         try:
             with process.oneshot():
                 cpu = process.cpu_times()
                 memory = process.memory_info().rss
         except self._psutil.NoSuchProcess:
-            self._members.pop(process.pid, None)
             return None
         except self._psutil.AccessDenied as error:
             raise SourceBusy(f"process {process.pid} was asked for its CPU time and refused: {error}") from error
         seconds = cpu.user + cpu.system + getattr(cpu, "children_user", 0.0) + getattr(cpu, "children_system", 0.0)
-        read_bytes, write_bytes = self._disk(process)
-        return TreeUsage(
-            cpu_time_us=round(seconds * US_PER_S),
-            memory_bytes=memory,
-            disk_read_bytes=read_bytes,
-            disk_write_bytes=write_bytes,
-        )
-
-    def _disk(self, process: Any) -> tuple[int, int]:
-        """Bytes that reached the disk, by one process; needs the same user on Linux and does not exist on macOS."""
-        try:
-            io = process.io_counters()
-        except (self._psutil.Error, AttributeError, OSError):
-            return -1, -1
-        return io.read_bytes, io.write_bytes
+        return TreeUsage(cpu_time_us=round(seconds * US_PER_S), memory_bytes=memory)  # macOS tells no disk counters
 
 
 def _known_sum(before: int, values: Iterable[int]) -> int:

@@ -10,6 +10,12 @@ from kappawatt.sensors.host import Host
 FOLDER = "runs"
 """Below the spool's folder; `track()` and the agent of a host must be given the same one."""
 
+LOCKS = "locks"
+"""Beside it: one lock file a device, held by who measures it, and `AGENT`, held by a running agent."""
+
+AGENT = "agent"
+"""The device name under which an agent says that it runs on a host."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registered:

@@ -8,7 +8,7 @@ from typing import Final
 
 from kappawatt.errors import SourceBusy, SourceGone
 from kappawatt.sensors.attribution import Machine, Usage, attribute, gpu_weights
-from kappawatt.sensors.host import CpuTimes, Host, ProcessTree, TreeUsage
+from kappawatt.sensors.host import CpuTimes, Host, Memory, ProcessTree, TreeUsage
 from kappawatt.sensors.meter import Meter, Tick, cut
 from kappawatt.sensors.nvml import NvmlSource
 from kappawatt.sensors.selection import Selection, monotonic_us
@@ -25,6 +25,7 @@ class _Look:
     """What the machine and the trees had used at the end of the last tick."""
 
     cpu: CpuTimes
+    memory: Memory
     network: tuple[int, int]
     trees: Mapping[str, TreeUsage]
     began_us: Mapping[str, int]
@@ -103,7 +104,13 @@ class Sampler:
             if usage is not None:
                 usages[run_id] = usage
         began = {run_id: tree.started_us for run_id, tree in trees.items()}
-        return _Look(cpu=self._host.cpu_times(), network=self._host.network(), trees=usages, began_us=began)
+        return _Look(
+            cpu=self._host.cpu_times(),
+            memory=self._host.memory(),
+            network=self._host.network(),
+            trees=usages,
+            began_us=began,
+        )
 
     def _usage(self, run_id: str, tree: ProcessTree, now_us: int) -> TreeUsage | None:
         try:
@@ -133,7 +140,7 @@ class Sampler:
         return gpu_weights(self._gpu_pids, pids, blind=self._host.own_process_ids())
 
     def _records(self, piece: Tick, tick: Tick, before: _Look, now: _Look, usages: Mapping[str, Usage]) -> list[Sample]:
-        machine = _machine(before, now, self._host)
+        machine = _machine(before, now)
         if self._whole is None:
             parts = attribute(piece.readings, machine, usages)
         else:
@@ -206,13 +213,12 @@ def _with_newcomers(before: _Look, now: _Look, start_us: int) -> _Look:
     return replace(before, trees={**before.trees, **new})
 
 
-def _machine(before: _Look, now: _Look, host: Host) -> Machine:
-    memory = host.memory()
+def _machine(before: _Look, now: _Look) -> Machine:
     return Machine(
         cpu_capacity_us=now.cpu.capacity_us - before.cpu.capacity_us,
         cpu_busy_us=now.cpu.busy_us - before.cpu.busy_us,
-        memory_used_bytes=memory.used_bytes,
-        memory_total_bytes=memory.total_bytes,
+        memory_used_bytes=now.memory.used_bytes,
+        memory_total_bytes=now.memory.total_bytes,
     )
 
 

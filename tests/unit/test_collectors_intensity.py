@@ -6,6 +6,7 @@ from collectors import intensity
 from kappawatt import grid
 from kappawatt.errors import SettingsError
 from kappawatt.log.files import FilePartition, partitions
+from kappawatt.settings import Settings
 from kappawatt.wire import codec
 from kappawatt.wire.records import Intensity
 
@@ -51,7 +52,7 @@ def test_zones_bring_what_they_fall_back_to():
 
 
 def test_records_in_the_log_are_the_records(tmp_path):
-    intensity.publish(f"file:{tmp_path}")
+    intensity.publish(Settings(log=f"file:{tmp_path}"))
 
     chunk = FilePartition(tmp_path, "intensity", partitions(tmp_path, "intensity")[0]).read(None, 1 << 24)
     datums = [chunk.buffer[a:b] for a, b in zip(chunk.start, chunk.end, strict=True)]
@@ -60,9 +61,9 @@ def test_records_in_the_log_are_the_records(tmp_path):
 
 
 def test_publishing_again_writes_nothing(tmp_path):
-    first = intensity.publish(f"file:{tmp_path}")
+    first = intensity.publish(Settings(log=f"file:{tmp_path}"))
 
-    assert (first, intensity.publish(f"file:{tmp_path}")) == (len(intensity.records()), 0)
+    assert (first, intensity.publish(Settings(log=f"file:{tmp_path}"))) == (len(intensity.records()), 0)
 
 
 def test_program_prints_values(capsys):
