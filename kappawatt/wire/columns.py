@@ -25,7 +25,10 @@ class Series(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RawBatch:
-    """Datums as they lie in one buffer: bounds of each (frame excluded), and its writer schema, 0: the bundled one."""
+    """Datums as they lie in one buffer: bounds of each (frame excluded), and its writer schema, 0: the bundled one.
+
+    A buffer with `words.PAD` bytes of anything behind its last datum is decoded without being copied.
+    """
 
     buffer: bytes
     start: Ints

@@ -62,7 +62,7 @@ class SampleDecoder:
                 pieces.append(nothing([(row, "unknown_schema") for row in rows.tolist()]))
                 continue
             if writer.numpy and len(rows) > FEW:
-                words = words or Words(batch.buffer)
+                words = words or Words(batch.buffer, int(batch.end.max()))
             pieces += writer.decode(batch, rows, words)
         return join(pieces)
 

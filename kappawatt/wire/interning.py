@@ -2,13 +2,14 @@
 
 import os
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .columns import Ints
-from .words import TAIL, U64, Words
+from .words import U64, Words
 
 MAX_BLOCK_BYTES = 1024
 """Longest block that gets a code here."""
@@ -61,18 +62,18 @@ class Interned:
         same = entry >= 0
         for grid, kept in zip(grids, self._kept, strict=True):
             width = min(grid.shape[1], kept.shape[1])
-            equal = grid[:, :width] == kept[:, :width][entry]
+            equal = grid[:, :width] == kept.take(entry, axis=0)[:, :width]
             if not equal.all():
                 same &= equal.all(axis=1)
             if grid.shape[1] > width:
                 same &= ~grid[:, width:].any(axis=1)
-        return np.where(same, self._code[entry], -1)
+        return np.where(same, self._code.take(entry), -1)
 
     def _find(self, hashes: U64) -> Ints:
         """Entry of each hash, or -1."""
         slot = self._slot(hashes)
-        found = self._slots[slot]
-        rest = np.flatnonzero((self._hash[found] != hashes) & (found >= 0))
+        found = self._slots.take(slot)
+        rest = np.flatnonzero((self._hash.take(found) != hashes) & (found >= 0))
         while len(rest):
             slot[rest] = (slot[rest] + 1) & (len(self._slots) - 1)
             found[rest] = self._slots[slot[rest]]
@@ -128,7 +129,13 @@ def _grid(words: Words, blocks: Blocks) -> U64:
     """The blocks as rows of whole words, zeros behind each."""
     width = max(1, (int(blocks.size.max(initial=0)) + 7) // 8)
     grid: U64 = words.rows(blocks.begin, 8 * width).view("<u8").reshape(-1, width)
-    least = int(blocks.size.min(initial=0)) // 8
-    for column in range(least, width):
-        grid[:, column] &= TAIL[np.clip(blocks.size - 8 * column, 0, 8)]
+    grid &= _masks(width).take(blocks.size, axis=0)
     return grid
+
+
+@lru_cache(maxsize=64)
+def _masks(width: int) -> U64:
+    """By size, up to so many words: ones over a block's bytes."""
+    covered = np.arange(8 * width) < np.arange(8 * width + 1)[:, None]
+    masks: U64 = (covered.astype(np.uint8) * np.uint8(0xFF)).view("<u8")
+    return masks

@@ -45,6 +45,7 @@ class Walk:
         self._stop = np.full(len(start), _ENDLESS)
         self._open = False
         self._active: list[int] = []
+        self._turn: Ints | None = None
         self.row = np.arange(len(start))
         self.count = np.zeros(len(start), np.int64)
         self.column: dict[str, Ints] = {}
@@ -94,7 +95,7 @@ class Walk:
         """The unsigned number that each word begins with, and its bytes."""
         stop, mask = split(word)
         np.minimum(self._stop, stop, out=self._stop)
-        return close(word, mask), length(mask)
+        return close(word & mask), length(mask)
 
     def _clamp(self, at: Ints) -> None:
         # one byte behind the buffer is behind every datum's end, and stays so
@@ -131,7 +132,7 @@ class Walk:
         """
         word = self._words.at(self._at)
         stop, mask = split(word)
-        value, size = close(word, mask), length(mask)
+        value, size = close(word & mask), length(mask)
         count = (value >> _ONE).view(np.int64)
         good = (self._fault == 0) & (self._stop != 0) & (stop != 0) & (value & _ONE == 0) & (size <= 2)
         good &= (count > 0) & (count <= MAX_COUNT)
@@ -146,6 +147,10 @@ class Walk:
             self._keep(kept[np.argsort(-count[kept], kind="stable")])
         most = int(self.count[0]) if len(self.count) else 0
         self._active = np.searchsorted(-self.count, -np.arange(most), side="left").tolist()
+        if most and self.count[-1] < most:
+            begin = offsets(self.count)[:-1]
+            number = np.arange(sum(self._active)) - np.repeat(begin, self.count)
+            self._turn = offsets(np.array(self._active))[number] + np.repeat(np.arange(len(self.row)), self.count)
 
     def _next_array(self) -> None:
         """Step over the end of the last array and a count, which must be that of the first array to the byte."""
@@ -159,7 +164,7 @@ class Walk:
 
     def _close_array(self) -> None:
         if self._open:
-            self._fault |= self._words.raw[self._at]
+            self._fault |= self._words.raw.take(self._at)
             self._at = self._at + 1
             self._open = False
 
@@ -190,22 +195,23 @@ class Walk:
 
     def _longs(self, name: str) -> None:
         self._next_array()
-        begin = offsets(self.count)
-        found = np.empty(begin[-1], np.int64)
-        equal = len(self._active) > 0 and self._active[-1] == len(self.row)
-        grid = found.reshape(len(self.row), -1) if equal else None
+        found = np.empty(sum(self._active), np.uint64)
         at = self._at.copy()
-        for number, active in enumerate(self._active):
-            stop, mask = split(word := self._words.at(at[:active]))
-            np.minimum(self._stop[:active], stop, out=self._stop[:active])
-            at[:active] += length(mask)
-            value = zigzag(close(word, mask))
-            if grid is not None:
-                grid[:, number] = value
-            else:
-                found[begin[:active] + number] = value
+        first = 0
+        for many in self._active:
+            stop, mask = split(word := self._words.at(at[:many]))
+            np.minimum(self._stop[:many], stop, out=self._stop[:many])
+            at[:many] += length(mask)
+            np.bitwise_and(word, mask, out=found[first : first + many])
+            first += many
         self._at = at
-        self.flat[name] = found
+        self.flat[name] = self._by_row(zigzag(close(found)))
+
+    def _by_row(self, values: Ints) -> Ints:
+        """Values that lie first readings first, in the order of rows."""
+        if self._turn is None:
+            return values.reshape(len(self._active), len(self.row)).T.ravel()
+        return values.take(self._turn)
 
     def _devices(self, name: str) -> None:
         self._next_array()
@@ -219,7 +225,7 @@ class Walk:
         """Step over strings of less than 64 bytes: one each for the first `active[0]` rows, then for `active[1]` …"""
         at = at.copy()
         for many in active:
-            size = self._words.raw[at[:many]]
+            size = self._words.raw.take(at[:many])
             fault[:many] |= size & 0x81
             size >>= 1
             at[:many] += size
@@ -230,7 +236,7 @@ class Walk:
         """Step over the flags, and close their array: mostly there are none."""
         self._close_array()
         begin = self._at
-        count = self._words.raw[begin]
+        count = self._words.raw.take(begin)
         self._fault |= count & 0x81
         self._clamp(begin + 1)
         size = np.zeros(len(begin), np.int64)
@@ -272,7 +278,7 @@ class Walk:
             return np.full(len(at), _WIDTHS[kind]), wrong.astype(np.uint64), endless
         word = self._words.at(at)
         stop, mask = split(word)
-        value, size = close(word, mask), length(mask).astype(np.int64)
+        value, size = close(word & mask), length(mask).astype(np.int64)
         if kind in ("int", "long"):
             return size, value >> np.uint64(32 if kind == "int" else 63), stop
         odd, text = value & _ONE, (value >> _ONE).view(np.int64)

@@ -155,7 +155,7 @@ def by_numpy(schema, given_batch):
     names = Names()
     way = NumpyWay(names, plan(schema), few=0)
     index = np.arange(len(given_batch.start))
-    found = way.decode(Words(given_batch.buffer), given_batch.start, given_batch.end, index)
+    found = way.decode(Words(given_batch.buffer, len(given_batch.buffer)), given_batch.start, given_batch.end, index)
     return (*with_rest(*found, names, schema, given_batch), np.flatnonzero(found[1]).tolist())
 
 
