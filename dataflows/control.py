@@ -1,6 +1,6 @@
 """The source of intensity and run events, in one part, which also beats the tick that releases committed rows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -25,7 +25,7 @@ _BATCHES_PER_EPOCH = 64
 
 OpenTopic = Callable[[str, Any], Reader]
 """Topic and kept positions → its reader."""
-SchemaOf = Callable[[int], dict[str, Any] | None]
+SchemaOf = Callable[[int], Mapping[str, Any] | None]
 """Registry id → writer schema; None if it is unknown."""
 
 
@@ -153,7 +153,7 @@ class ControlPart(StatefulSourcePartition):  # type: ignore[misc]  # as above
                 self._dead.append(
                     DeadLetter(
                         source=batch.partition,
-                        position=str(int(batch.position[index])),
+                        position=batch.position[index],
                         verdict=verdict,
                         reason=why,
                         schema_id=schema_id or None,

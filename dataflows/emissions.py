@@ -27,7 +27,9 @@ def build(config: LedgerConfig, *, samples: SampleSource, control: ControlSource
     ledger_input = op.filter("to_ledger", merged, _is_for_ledger)
     ledger = op.stateful_batch("ledger", ledger_input, lambda state: ShardStep(config, state))
     horizon_hours = config.horizon_us // 3_600_000_000
-    zone_input = op.merge("zone_inputs", op.filter("zone_ticks", merged, _is_for_zones), op.flat_map("by_zone", ledger, _by_zone))
+    zone_input = op.merge(
+        "zone_inputs", op.filter("zone_ticks", merged, _is_for_zones), op.flat_map("by_zone", ledger, _by_zone)
+    )
     zones = op.stateful_batch("zones", zone_input, lambda state: ZoneStep(horizon_hours, state))
     op.output("store", op.merge("outlets", rows, op.filter("ledger_rows", ledger, _is_outlet), zones), sink)
     return flow

@@ -62,9 +62,7 @@ def _check(settings: FlowSettings) -> None:
 
 def _start(settings: FlowSettings, fence: int, gates: Path) -> int:
     addresses = [f"127.0.0.1:{port}" for port in _free_ports(settings.processes)]
-    places = [
-        Place(index=index, addresses=addresses, fence=fence, gates=gates) for index in range(settings.processes)
-    ]
+    places = [Place(index=index, addresses=addresses, fence=fence, gates=gates) for index in range(settings.processes)]
     if len(places) == 1:
         work(settings, places[0])
         return 0

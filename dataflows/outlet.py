@@ -1,4 +1,4 @@
-"""What leaves the flow: rows, deletes and dead letters of one flush, and the outbox that holds them until the commit."""
+"""What leaves the flow: the changes of one flush, and the outbox that holds them until the commit."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple

@@ -1,4 +1,4 @@
-"""What one process of the flow shares: the stop flag, the watchdog, the gates between processes, the log of exceptions."""
+"""What the parts of one process share: stop flag, watchdog, gates between processes, log of exceptions."""
 
 import functools
 import logging

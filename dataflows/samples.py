@@ -1,4 +1,4 @@
-"""The source of samples: one part a bucket, which decodes, deduplicates, cuts and sums up before anything is exchanged."""
+"""The source of samples: a part decodes, deduplicates, cuts and sums up before anything is exchanged."""
 
 import time
 from collections.abc import Callable
@@ -214,5 +214,3 @@ class SamplePart(StatefulSourcePartition):  # type: ignore[misc]  # as above
 def _items(verdict: Verdict) -> list[Item]:
     frames = [(SHARDS[shard], frame) for shard, frame in verdict.frames]
     return frames + [(SHARDS[shard], suspect) for shard, suspect in verdict.suspects]
-
-

@@ -1,6 +1,7 @@
 """One bucket of the log: samples get their verdict, are counted, cut and summed into frames for the shards."""
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -51,7 +52,8 @@ class Verdict:
 class Bucket:
     """State of one bucket: dedupe ranges, counters by source partition, dense codes.
 
-    Guarantee: every record added gets exactly one verdict, the same whatever the batches, for one order within a partition.
+    Guarantee: every record added gets exactly one verdict, which depends on the order within its partition only, not on
+    the batches.
     """
 
     def __init__(self, config: LedgerConfig, decoder: SampleDecoder) -> None:
@@ -70,17 +72,25 @@ class Bucket:
         return f"<Bucket {len(self.partitions)} partitions, {self._dedupe!r}>"
 
     def add(
-        self, partition: str, raw: RawBatch, *, position: Ints, append_us: Ints, after: str, watermark_us: int | None
+        self,
+        partition: str,
+        raw: RawBatch,
+        *,
+        position: Sequence[str],
+        append_us: Ints,
+        after: str,
+        watermark_us: int | None,
     ) -> Verdict:
         """Take records of one source partition in log order.
 
         Args:
             partition: Source partition, `sample/NAME`.
             raw: The records' bytes.
-            position: Position of each record, for listing.
+            position: Position of each record as text, asked for only to list those that are not counted.
             append_us: When each was appended to the log.
             after: Where reading goes on, as text.
-            watermark_us: What the shards may have been told at most; windows that it could have evicted are sent as suspects.
+            watermark_us: What the shards may have been told at most; samples of windows that it could have evicted are
+                sent alone, as suspects.
         """
         count = self.partitions.setdefault(partition, PartitionCount())
         batch = self._decoder.decode(raw)
@@ -127,7 +137,7 @@ class Bucket:
         count: PartitionCount,
         batch: Decoded,
         raw: RawBatch,
-        position: Ints,
+        position: Sequence[str],
         append_us: Ints,
         watermark_us: int | None,
         found: Verdict,
@@ -257,11 +267,11 @@ class Bucket:
 
     @staticmethod
     def _letter(
-        partition: str, raw: RawBatch, position: Ints, index: int, verdict: str, reason: str
+        partition: str, raw: RawBatch, position: Sequence[str], index: int, verdict: str, reason: str
     ) -> DeadLetter:
         payload = bytes(raw.buffer[int(raw.start[index]) : int(raw.end[index])])
         schema_id = int(raw.schema_id[index]) or None
-        at = str(int(position[index]))
+        at = position[index]
         return DeadLetter(
             source=partition, position=at, verdict=verdict, reason=reason, schema_id=schema_id, payload=payload
         )

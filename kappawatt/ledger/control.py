@@ -39,7 +39,8 @@ def price(record: Mapping[str, Any]) -> Price | None:
     """What the join takes of an accepted record; None for marginal ones, which are for scheduling only."""
     if record["signal"] != "average":
         return None
-    return Price(**{name: record.get(name) for name in Price._fields})
+    values: list[Any] = [record.get(name) for name in Price._fields]
+    return Price(*values)
 
 
 def intensity_row(record: Mapping[str, Any]) -> Row:
@@ -52,7 +53,7 @@ def intensity_row(record: Mapping[str, Any]) -> Row:
 
 
 class IntensityRows:
-    """Of the records with one key of table `intensity`, the one that is shown: the greatest (published_at, dataset, value)."""
+    """Which record is shown of those with one key of table `intensity`: the greatest (published_at, dataset, value)."""
 
     def __init__(self) -> None:
         self._best: dict[Row, tuple[Any, ...]] = {}

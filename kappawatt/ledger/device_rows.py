@@ -29,7 +29,7 @@ class DeviceRows:
         self._runs = runs
         self._devices: Interner[Device] = Interner()
         self._run_of = np.empty(0, np.int64)
-        self._is_gpu: list[bool] = []
+        self._is_gpu = np.empty(0, bool)
         self._table = KeyedTable(DEVICE_COLUMNS)
         self._dirty: list[Ints] = []
         self._ended = False
@@ -39,10 +39,17 @@ class DeviceRows:
 
     def fold(self, frames: Sequence[Frame], frontier: Ints) -> Counter[int]:
         """Take the device columns of frames whose runs are known; how many GPUs each run (by code) gained."""
-        gained: Counter[int] = Counter()
-        for frame in frames:
-            if frame.devices:
-                gained.update(self._fold_one(frame, frontier))
+        codes = [np.array([self._devices.code(device) for device in frame.devices], np.int64) for frame in frames]
+        self._meet()
+        device = np.concatenate([code[frame.device] for code, frame in zip(codes, frames, strict=True)])
+        window = np.concatenate([frame.device_window for frame in frames])
+        values = {name: np.concatenate([frame.device_rows[name] for frame in frames]) for name in DEVICE_COLUMNS}
+        over = self._is_over(device, window, frontier)
+        gained = self._count_gpus(device[values["is_gpu"] == 1])
+        if over.any():
+            device, window = device[~over], window[~over]
+            values = {name: column[~over] for name, column in values.items()}
+        self._dirty.append(self._table.merge(window << WINDOW_SHIFT | device, values))
         return gained
 
     def rows(self, frontier: Ints, ended: bool, flushes: int) -> list[Row]:
@@ -64,33 +71,30 @@ class DeviceRows:
     def dump(self) -> tuple[Any, ...]:
         """Plain state; what was not shown yet is shown after `load`."""
         dirty = np.unique(np.concatenate(self._dirty)) if self._dirty else np.empty(0, np.int64)
-        return ([tuple(device) for device in self._devices.names], list(self._is_gpu), self._table.dump(), dirty)
+        return ([tuple(device) for device in self._devices.names], self._is_gpu.copy(), self._table.dump(), dirty)
 
     def load(self, state: Sequence[Any]) -> None:
         """Take over what `dump` gave; the runs must be loaded before."""
-        devices, self._is_gpu, table, dirty = state[0], list(state[1]), state[2], state[3]
+        devices, is_gpu, table, dirty = state
+        self._is_gpu = is_gpu.copy()
         self._devices = Interner(Device(*values) for values in devices)
         self._run_of = np.array([self._runs.code(device.run_id) for device in self._devices.names], np.int64)
         self._table.load(table)
         self._dirty = [dirty]
 
-    def _fold_one(self, frame: Frame, frontier: Ints) -> Counter[int]:
-        codes = np.array([self._devices.code(device) for device in frame.devices], np.int64)
+    def _meet(self) -> None:
+        """Note the run of devices met for the first time."""
         fresh = self._devices.names[len(self._run_of) :]
         if fresh:
             added = np.array([self._runs.code(device.run_id) for device in fresh], np.int64)
             self._run_of = np.concatenate((self._run_of, added))
-            self._is_gpu.extend([False] * len(fresh))
-        device = codes[frame.device]
-        gained: Counter[int] = Counter()
-        for code in np.unique(device[frame.device_rows["is_gpu"] == 1]).tolist():
-            if not self._is_gpu[code]:
-                self._is_gpu[code] = True
-                gained[int(self._run_of[code])] += 1
-        keep = ~self._is_over(device, frame.device_window, frontier)
-        values = {name: column[keep] for name, column in frame.device_rows.items()}
-        self._dirty.append(self._table.merge((frame.device_window << WINDOW_SHIFT | device)[keep], values))
-        return gained
+            self._is_gpu = np.concatenate((self._is_gpu, np.zeros(len(fresh), bool)))
+
+    def _count_gpus(self, device: Ints) -> Counter[int]:
+        """How many devices are GPUs that were not known as such, by run."""
+        fresh = np.unique(device[~self._is_gpu[device]])
+        self._is_gpu[fresh] = True
+        return Counter(self._run_of[fresh].tolist())
 
     def _is_over(self, device: Ints, window: Ints, frontier: Ints) -> NDArray[np.bool_]:
         return (window + 1) * WINDOW_5M_US + self._config.lateness_us <= frontier[self._run_of[device]]

@@ -30,7 +30,7 @@ class DeviceSums:
         self._codes = np.empty(0, np.int64)
 
     def sums(self, batch: Decoded, place: Ints, layouts: list[tuple[str, ...]]) -> tuple[Ints, Columns]:
-        """Keys `device << 31 | window`, ascending, and DEVICE_COLUMNS by key. *place* is the code of each sample's place."""
+        """Keys `device << 31 | window`, ascending, and DEVICE_COLUMNS by key; *place* is each sample's place code."""
         base = self._bases(place, batch.layout, layouts)
         window = batch.start_us // WINDOW_5M_US
         crosses = (batch.end_us - 1) // WINDOW_5M_US > window
@@ -60,7 +60,7 @@ class DeviceSums:
         return known
 
     def _whole(self, batch: Decoded, base: Ints, window: Ints, chosen: Ints, devices: int) -> tuple[Ints, Columns]:
-        """Sums of samples with *devices* readings that lie in one window: [samples, devices] matrices, added up by group."""
+        """Sums of samples with *devices* readings within one window: [samples, devices] matrices, added up by group."""
         order = chosen[np.argsort(base[chosen] << _WINDOW_BITS | window[chosen], kind="stable")]
         group = base[order] << _WINDOW_BITS | window[order]
         starts = np.flatnonzero(np.concatenate(([True], group[1:] != group[:-1])))
@@ -76,7 +76,7 @@ class DeviceSums:
         return (device << _WINDOW_BITS | window[first][:, None]).reshape(-1), summed
 
     def _crossing(self, batch: Decoded, base: Ints, chosen: Ints) -> tuple[Ints, Columns]:
-        """Parts of readings whose sample crosses an edge; the part that begins the sample carries what is not energy."""
+        """Parts of readings whose sample crosses an edge; the first part carries what is not energy."""
         start, end = batch.start_us[chosen], batch.end_us[chosen]
         pieces = split(start, end, WINDOW_5M_US)
         reading, piece = readings_of(batch.offset, chosen[pieces.owner])

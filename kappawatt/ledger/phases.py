@@ -24,14 +24,9 @@ class Timeline(NamedTuple):
     names: list[str]
 
 
-def is_mark(event: Event) -> bool:
-    """Events of rank null or 0 that open or close a phase."""
-    return event.type in ("phase_start", "phase_end") and not event.values.get("rank") and bool(event.values.get("phase"))
-
-
 def timeline(events: Iterable[Event]) -> Timeline | None:
-    """The latest-started open phase at every instant; None if the events mark no phase."""
-    marks = sorted((event for event in events if is_mark(event)), key=lambda event: (event.at, event.event_id))
+    """The latest-started open phase at every instant, from a run's phase events; None if there are none."""
+    marks = sorted(events, key=lambda event: (event.at, event.event_id))
     if not marks:
         return None
     spans = _spans(marks)

@@ -57,7 +57,9 @@ def cut(batch: Decoded) -> Cut:
     crosses = (batch.end_us - 1) // WINDOW_5S_US > window
     inside = np.flatnonzero(~crosses)
     energy = pivot(len(window), owner, column, batch.energy_uj)
-    whole = Cut(inside, window[inside], batch.start_us[inside], batch.end_us[inside], energy[inside], batch.water_ul[inside])
+    whole = Cut(
+        inside, window[inside], batch.start_us[inside], batch.end_us[inside], energy[inside], batch.water_ul[inside]
+    )
     parts = [whole, *(_cut_crossing(batch, column, chosen) for chosen in _chunks(batch, np.flatnonzero(crosses)))]
     return Cut(*(np.concatenate([getattr(part, name) for part in parts]) for name in Cut.__slots__))
 

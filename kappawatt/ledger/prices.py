@@ -149,7 +149,9 @@ def price_row(groups: Sequence[Group], site_water_l: Sequence[float]) -> Priced:
         site_water_l: Terms of the water used on site, L.
     """
     unpriced = sum(group.energy_uj for group in groups if group.price is None)
-    used = [(group.energy_uj / UJ_PER_KWH * group.pue, group, group.price) for group in groups if group.price is not None]
+    used = [
+        (group.energy_uj / UJ_PER_KWH * group.pue, group, group.price) for group in groups if group.price is not None
+    ]
     if not used:
         return Priced(unpriced, None, None, None, None, None, None, None)
     water = [kwh * price.water_l_per_kwh for kwh, _, price in used if price.water_l_per_kwh is not None]

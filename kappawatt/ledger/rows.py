@@ -76,7 +76,17 @@ class RowMaker:
         eight, site = np.zeros((len(key), 8), np.int64), np.zeros(len(key), np.int64)
         np.add.at(eight, owner, energy)
         np.add.at(site, owner, water)
-        priced = self._priced(len(key), owner, energy.sum(axis=1), index, prices, eight.sum(axis=1), site, pue[run_of(key)], wue[run_of(key)])
+        priced = self._priced(
+            len(key),
+            owner,
+            energy.sum(axis=1),
+            index,
+            prices,
+            eight.sum(axis=1),
+            site,
+            pue[run_of(key)],
+            wue[run_of(key)],
+        )
         start = window_of(key) * self._windows.width_us
         by_kind = eight[:, 0::2] + eight[:, 1::2]
         at, _ = self._windows.rows.find(key)
@@ -168,5 +178,3 @@ def _water(
     grid = kwh * factor
     on_site = np.where(site > 0, site / 1e6, np.where(np.isnan(wue), 0.0, amount / UJ_PER_KWH * wue))
     return [float(value) for value in grid + on_site]
-
-

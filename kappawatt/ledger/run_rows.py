@@ -59,11 +59,9 @@ def put_run(flush: Flush, run_id: str, run: Run, prices: PriceBook) -> None:
         _put_listed(flush, run_id, run)
 
 
-def put_phases(
-    flush: Flush, run_id: str, run: Run, prices: PriceBook, cells: tuple[Ints, Ints, Ints, Ints]
-) -> None:
+def put_phases(flush: Flush, run_id: str, run: Run, prices: PriceBook, cells: tuple[Ints, Ints, Ints, Ints]) -> None:
     """The phases' shares of the run's cells: (window, energies, water, price index) of each cell."""
-    line = timeline(run.events.values())
+    line = timeline(run.marks)
     if line is None or run.first_start is None or run.last_end is None:
         return
     window, energy_uj, water_ul, price = cells

@@ -70,13 +70,38 @@ class Run:
     covered_us: int = 0
     span_us: int = 0
     power_max_uj: int = 0
-    events: dict[str, Event] = field(default_factory=dict)
-    listed: tuple[Any, ...] | None = None  # key of its row in runs_by_date
+    event_ids: set[str] = field(default_factory=set)
+    known: dict[str, tuple[int, str, Any]] = field(default_factory=dict)  # latest (at, event_id, value) of each field
+    turn: Event | None = None  # latest start or stop
+    started_at: int | None = None
+    first_event_at: int | None = None
+    last_event_at: int | None = None
+    marks: list[Event] = field(default_factory=list)  # starts and ends of phases
+    listed: tuple[Any, ...] | None = None  # its row in runs_by_date
+
+    def apply(self, event: Event) -> bool:
+        """Take an event; False if its id was seen."""
+        if event.event_id in self.event_ids:
+            return False
+        self.event_ids.add(event.event_id)
+        order = (event.at, event.event_id)
+        for name, value in event.values.items():
+            if name not in self.known or self.known[name][:2] < order:
+                self.known[name] = (*order, value)
+        if event.type in ("start", "stop") and (self.turn is None or (self.turn.at, self.turn.event_id) < order):
+            self.turn = event
+        if event.type == "start":
+            self.started_at = event.at if self.started_at is None else min(self.started_at, event.at)
+        self.first_event_at = event.at if self.first_event_at is None else min(self.first_event_at, event.at)
+        self.last_event_at = event.at if self.last_event_at is None else max(self.last_event_at, event.at)
+        if is_mark(event):
+            self.marks.append(event)
+        return True
 
     def latest(self, name: str) -> Any:
         """The value of *name* in the event with the greatest (at, event_id) that carries one."""
-        carriers = [event for event in self.events.values() if name in event.values]
-        return max(carriers, key=_order).values[name] if carriers else None
+        found = self.known.get(name)
+        return None if found is None else found[2]
 
     @property
     def pue(self) -> float:
@@ -115,43 +140,52 @@ class Run:
         meta = [self.latest(name) for name in _META]
         texts = [self._json("labels"), self._json("hardware")]
         first, last = self._seen()
-        return (run_id, status, *meta, self.latest("pue") or 1.0, self.wue_l_per_kwh, *texts, self._started(), ended, first, last)
+        return (
+            run_id,
+            status,
+            *meta,
+            self.latest("pue") or 1.0,
+            self.wue_l_per_kwh,
+            *texts,
+            self.started_at,
+            ended,
+            first,
+            last,
+        )
 
     def list_row(self, run_id: str) -> tuple[int | None, tuple[Any, ...]]:
         """When the run is listed as started, and what `runs_by_date` says behind the key."""
-        started = self._started()
         names = [self.latest(name) for name in ("user", "project", "model", "name")]
-        return (self._seen()[0] if started is None else started), (self._status()[0], *names)
+        started = self._seen()[0] if self.started_at is None else self.started_at
+        return started, (self._status()[0], *names)
 
     def dump(self) -> tuple[Any, ...]:
         """Plain state: every field, sums and events as tuples."""
-        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("sums", "frozen", "events")}
-        return (plain, _dump_sums(self.sums), dict(self.frozen), [tuple(event) for event in self.events.values()])
+        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _NESTED}
+        turn = None if self.turn is None else tuple(self.turn)
+        marks = [tuple(mark) for mark in self.marks]
+        return (plain, _dump_sums(self.sums), dict(self.frozen), sorted(self.event_ids), dict(self.known), turn, marks)
 
     @classmethod
     def load(cls, state: Sequence[Any]) -> "Run":
         """A run from what `dump` gave."""
-        plain, sums, frozen, events = state
+        plain, sums, frozen, event_ids, known, turn, marks = state
         run = cls(**plain)
         run.sums, run.frozen = _load_sums(sums), dict(frozen)
-        run.events = {event[1]: Event(*event) for event in events}
+        run.event_ids, run.known = set(event_ids), dict(known)
+        run.turn = None if turn is None else Event(*turn)
+        run.marks = [Event(*mark) for mark in marks]
         return run
 
     def _status(self) -> tuple[str, int | None]:
-        marks = [event for event in self.events.values() if event.type in ("start", "stop")]
-        last = max(marks, key=_order, default=None)
-        if last is None or last.type == "start":
+        if self.turn is None or self.turn.type == "start":
             return "running", None
-        status = last.values.get("status") or "succeeded"
-        return status, None if status == "running" else last.at
-
-    def _started(self) -> int | None:
-        return min((event.at for event in self.events.values() if event.type == "start"), default=None)
+        status = self.turn.values.get("status") or "succeeded"
+        return status, None if status == "running" else self.turn.at
 
     def _seen(self) -> tuple[int | None, int | None]:
-        instants = [event.at for event in self.events.values()]
-        first = [*instants, *([] if self.first_start is None else [self.first_start])]
-        last = [*instants, *([] if self.last_end is None else [self.last_end])]
+        first = [at for at in (self.first_event_at, self.first_start) if at is not None]
+        last = [at for at in (self.last_event_at, self.last_end) if at is not None]
         return min(first, default=None), max(last, default=None)
 
     def _json(self, name: str) -> str | None:
@@ -159,8 +193,13 @@ class Run:
         return None if value is None else json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
-def _order(event: Event) -> tuple[int, str]:
-    return event.at, event.event_id
+def is_mark(event: Event) -> bool:
+    """Events of rank null or 0 that open or close a phase."""
+    values = event.values
+    return event.type in ("phase_start", "phase_end") and not values.get("rank") and bool(values.get("phase"))
+
+
+_NESTED = ("sums", "frozen", "event_ids", "known", "turn", "marks")
 
 
 def _dump_sums(sums: Sums) -> tuple[Any, ...]:

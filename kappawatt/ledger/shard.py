@@ -1,7 +1,7 @@
 """One shard of the ledger: all state of its runs, folded once an epoch into rows (docs/semantics.md §2–§4).
 
-What arrives is only kept until `flush`, which folds it in a fixed order (prices, events, samples, watermarks), closes what is
-due and gives the rows of every key that changed. So the result does not depend on the order within an epoch.
+What arrives is only kept until `flush`, which folds it in a fixed order (prices, events, samples, watermarks), closes
+what is due and gives the rows of every key that changed. So the result does not depend on the order within an epoch.
 """
 
 from collections import defaultdict
@@ -15,7 +15,6 @@ from kappawatt.ledger.config import TABLES, WIDTHS, LedgerConfig
 from kappawatt.ledger.device_rows import DeviceRows
 from kappawatt.ledger.frames import Frame, Place, Suspect
 from kappawatt.ledger.keys import cell_key, check_codes, run_of, window_of, with_window, zone_of
-from kappawatt.ledger.phases import is_mark
 from kappawatt.ledger.prices import Change, Price, PriceBook
 from kappawatt.ledger.rows import RowMaker, dates
 from kappawatt.ledger.run_rows import Flush, put_metric, put_phases, put_run
@@ -181,10 +180,9 @@ class Shard:
         for run_id, event in self._events:
             code = self._run(run_id)
             run = self._state[code]
-            if event.event_id in run.events:
-                continue
             before = (run.pue, run.wue_l_per_kwh)
-            run.events[event.event_id] = event
+            if not run.apply(event):
+                continue
             self._dirty.add(code)
             put_metric(flush, run_id, event)
             if before != (run.pue, run.wue_l_per_kwh):
@@ -219,7 +217,9 @@ class Shard:
         self._slots.merge(slot, slot_sums)
         self._add_totals(slot, slot_sums["energy_uj"], slot_sums["water_ul"])
         self._touch_hours(slot)
-        for windows, base in zip(self._windows, (cell, with_window(cell, _SLOT), with_window(cell, _SLOT)), strict=True):
+        for windows, base in zip(
+            self._windows, (cell, with_window(cell, _SLOT), with_window(cell, _SLOT)), strict=True
+        ):
             late = windows.is_late(parts.run, parts.window, self._frontier, self._config.lateness_us)
             if not late.any():
                 windows.fold(parts)
@@ -240,7 +240,9 @@ class Shard:
         pair = place[:, 2]
         before = self._spans(np.unique(pair))
         hosts = self._hosts.merge(pair, {name: usage[name] for name in ("first_us", "last_us")})
-        for code, grown, new in zip(hosts.tolist(), (self._spans(hosts) - before).tolist(), (before == 0).tolist(), strict=True):
+        for code, grown, new in zip(
+            hosts.tolist(), (self._spans(hosts) - before).tolist(), (before == 0).tolist(), strict=True
+        ):
             run = self._state[self._pairs[code][0]]
             run.span_us += grown
             run.hosts += new
@@ -273,7 +275,8 @@ class Shard:
             return
         energy = parts.energy_uj.sum(axis=1)
         late = [
-            windows.is_late(parts.run, parts.window, self._frontier, self._config.lateness_us) for windows in self._windows
+            windows.is_late(parts.run, parts.window, self._frontier, self._config.lateness_us)
+            for windows in self._windows
         ]
         if not any(mask.any() for mask in late):
             return
@@ -312,7 +315,13 @@ class Shard:
         keys = (dirty, self._windows[1].take_dirty(), self._windows[2].take_dirty())
         for table, maker, key in zip(TABLES, self._makers, keys, strict=True):
             made = maker.make(
-                key, runs=self._runs.names, zones=self._zones.names, prices=self._prices, pue=pue, wue=wue, ended=self._all_ended
+                key,
+                runs=self._runs.names,
+                zones=self._zones.names,
+                prices=self._prices,
+                pue=pue,
+                wue=wue,
+                ended=self._all_ended,
             )
             flush.put(table, made)
 
@@ -333,7 +342,7 @@ class Shard:
         for code in sorted(self._dirty):
             run_id, run = self._runs[code], self._state[code]
             put_run(flush, run_id, run, self._prices)
-            if any(is_mark(event) for event in run.events.values()):
+            if run.marks:
                 put_phases(flush, run_id, run, self._prices, self._cells_of(code))
         self._dirty = set()
 
@@ -385,5 +394,8 @@ class Shard:
             self._state.append(Run())
             if code >= len(self._frontier):
                 pad = np.full(len(self._frontier), _LONG_AGO, np.int64)
-                self._frontier, self._newest = np.concatenate((self._frontier, pad)), np.concatenate((self._newest, pad))
+                self._frontier, self._newest = (
+                    np.concatenate((self._frontier, pad)),
+                    np.concatenate((self._newest, pad)),
+                )
         return code

@@ -152,5 +152,3 @@ def _row(zone: str, hour: int, parts: list[ZoneHour]) -> Row:
     runs = sum(part.runs for part in parts)
     final = all(part.final for part in parts)
     return (zone, dates(np.array([start]))[0], start, total, *by_kind, estimated, *priced, runs, final)
-
-

@@ -7,14 +7,14 @@ from typing import Generic, TypeVar
 Record = TypeVar("Record")
 
 LONG = 1_000
-"""Records that hold for more slots than this are kept in a list and tried one by one: a year is 105,120 slots of 5 min."""
+"""Records that hold for more slots than this are kept in a list and tried one by one: a year is 105,120 of 5 min."""
 
 
 class AsOfTable(Generic[Record]):
     """Records by group and half-open slot range; `best` picks by a rank, so the order of arrival does not matter.
 
-    *rank(record, level)* is any ordered value, the greatest counts; *level* is the position of the record's group in the
-    fallbacks asked for. Equal ranks must mean equal records.
+    *rank(record, level)* is any ordered value, the greatest counts; *level* is the position of the record's group in
+    the fallbacks asked for. Equal ranks must mean equal records.
     """
 
     def __init__(self, rank: Callable[[Record, int], tuple[object, ...]]) -> None:

@@ -19,7 +19,8 @@ def part_before(quantity: Ints, start: Ints, end: Ints, instant: Ints) -> Ints:
     """
     length, covered = end - start, instant - start
     whole, rest = np.divmod(quantity, length)
-    return whole * covered + rest * covered // length
+    part: Ints = whole * covered + rest * covered // length
+    return part
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,9 @@ class Column:
     dtype: str = "int64"
 
 
-def reduce_by_key(key: Ints, values: Mapping[str, Array], columns: Mapping[str, Column]) -> tuple[Ints, dict[str, Array]]:
+def reduce_by_key(
+    key: Ints, values: Mapping[str, Array], columns: Mapping[str, Column]
+) -> tuple[Ints, dict[str, Array]]:
     """Unique keys in ascending order, and each column merged over the rows of a key.
 
     >>> key, out = reduce_by_key(np.array([7, 3, 7]), {"e": np.array([1, 2, 3])}, {"e": Column("sum")})
@@ -46,8 +48,8 @@ def reduce_by_key(key: Ints, values: Mapping[str, Array], columns: Mapping[str, 
 class KeyedTable:
     """Rows by int64 key, ascending; each column is merged by its own rule, so the order of arrival does not matter.
 
-    Inserting moves only what lies behind the insertion point: with time in the high bits of the key, in-order data costs
-    as much as it brings. Arrays that are handed out are views: they hold until the next `merge` or `drop`.
+    Inserting moves only what lies behind the insertion point: with time in the high bits of the key, in-order data
+    costs as much as it brings. Arrays that are handed out are views: they hold until the next `merge` or `drop`.
     """
 
     def __init__(self, columns: Mapping[str, Column]) -> None:
@@ -71,7 +73,7 @@ class KeyedTable:
         return self._data[name][: self._size]
 
     def merge(self, key: Ints, values: Mapping[str, Array]) -> Ints:
-        """Merge rows (in any order, keys may repeat) and return the touched keys, ascending and unique."""
+        """Merge rows (in any order, keys may repeat; all columns) and return the touched keys, ascending and unique."""
         unique, merged = reduce_by_key(key, values, self._columns)
         if len(unique) == 0:
             return unique
@@ -124,13 +126,14 @@ class KeyedTable:
     def _insert(self, at: Ints, key: Ints, values: Mapping[str, Array]) -> None:
         first, size = int(at[0]), self._size + len(key)
         self._reserve(size)
-        tail = slice(first, self._size)
-        self._key[first:size] = np.insert(self._key[tail], at - first, key)
-        for name, column in self._data.items():
-            given = values.get(name)
-            if given is None:
-                given = self._blank(self._columns[name], len(key))
-            column[first:size] = np.insert(column[tail], at - first, given, axis=0)
+        place = at + np.arange(len(key))
+        kept = np.ones(size - first, bool)
+        kept[place - first] = False
+        moved = first + np.flatnonzero(kept)
+        for target, given in ((self._key, key), *((self._data[name], values[name]) for name in self._data)):
+            if len(moved):
+                target[moved] = target[first : self._size].copy()
+            target[place] = given
         self._size = size
 
     def _reserve(self, size: int) -> None:

@@ -1,0 +1,187 @@
+"""Kafka as the flow's log: buckets of partitions, control topics, dead letters, writer schemas from the registry."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from kappawatt.errors import LogError
+from kappawatt.log.bucket_consumer import BucketConsumer, KafkaBatch
+from kappawatt.log.kafka import Failure, KafkaLog
+from kappawatt.wire import codec
+from kappawatt.wire.columns import RawBatch
+from kappawatt.wire.records import DeadLetter
+from kappawatt.wire.registry import Registry
+
+from .names import BUCKETS
+from .readers import Batch, Positions, Reader
+from .sinks import DeadLetters
+
+_MESSAGES = 5_000
+_LOOK_FOR_NEW_S = 10.0
+_FLUSH_S = 30.0
+
+
+class KafkaHome:
+    """Topics of one cluster. *bounded*: their ends are those at the start."""
+
+    def __init__(self, bootstrap: str, registry: str | None, topic_prefix: str, *, bounded: bool) -> None:
+        if registry is None:
+            raise LogError(
+                f"log kafka://{bootstrap} needs a schema registry; give --registry URL or set KAPPAWATT_REGISTRY"
+            )
+        self._log = KafkaLog(bootstrap, registry, topic_prefix)
+        self._registry = Registry(registry, topic_prefix=topic_prefix)
+        self._bounded = bounded
+
+    def __repr__(self) -> str:
+        return f"<KafkaHome {self._log!r}>"
+
+    def check(self) -> None:
+        """Brokers answer, the registry answers, topics are there, and `sample` has a multiple of the buckets."""
+        count = self._log.partition_count("sample")
+        if count % len(BUCKETS):
+            raise LogError(
+                f"topic {self._log.name('sample')} has {count} partitions, the flow needs a multiple of {len(BUCKETS)}; "
+                f"`kafka-topics --alter --topic {self._log.name('sample')} --partitions {-(-count // len(BUCKETS)) * 16}`"
+            )
+        for topic in ("intensity", "run_event", "dead_letter"):
+            self._log.partition_count(topic)
+        self._registry.ping()
+
+    def bucket(self, bucket: str, positions: Any) -> Reader:
+        """Partitions p of topic `sample` with p mod 16 = the bucket's number."""
+        number = BUCKETS.index(bucket)
+        return KafkaReader(self._log, "sample", lambda p: p % len(BUCKETS) == number, positions, bounded=self._bounded)
+
+    def topic(self, topic: str, positions: Any) -> Reader:
+        """All partitions of a topic."""
+        return KafkaReader(self._log, topic, lambda _: True, positions, bounded=self._bounded)
+
+    def letters(self) -> DeadLetters:
+        """Topic `dead_letter`."""
+        return KafkaLetters(self._log, self._registry)
+
+    def schemas(self) -> Callable[[int], Mapping[str, Any] | None]:
+        """Writer schemas by registry id."""
+        return self._registry.schema_for
+
+
+class KafkaReader:
+    """Some partitions of one topic through one consumer; partitions that are added later are picked up."""
+
+    def __init__(
+        self,
+        log: KafkaLog,
+        topic: str,
+        mine: Callable[[int], bool],
+        positions: Mapping[int, int] | None,
+        *,
+        bounded: bool,
+    ) -> None:
+        self._log, self._topic, self._mine = log, topic, mine
+        self._bounded = bounded
+        self._looked = time.monotonic()
+        self._consumer = self._open(dict(positions or {}))
+        self._end = self._consumer.end_offsets() if bounded else {}
+
+    def __repr__(self) -> str:
+        return f"<KafkaReader {self._consumer!r}>"
+
+    def partitions(self) -> list[str]:
+        """Source partitions known by now."""
+        return [f"{self._topic}/{partition}" for partition in self._consumer.partitions]
+
+    def poll(self, prefer: Callable[[str], int]) -> list[Batch]:
+        """What the client has fetched; *prefer* has no say within one consumer."""
+        if not self._bounded and time.monotonic() - self._looked > _LOOK_FOR_NEW_S:
+            self._look()
+        found = self._consumer.poll(_MESSAGES)
+        if found is None:
+            return []
+        positions = self._consumer.positions()
+        numbers = set(np.unique(found.partition).tolist()) | {partition for partition, *_ in found.bad}
+        return [self._batch(found, partition, positions[partition]) for partition in sorted(numbers)]
+
+    def at_end(self, partition: str) -> bool:
+        """Whether all was read that was there at the last look (bounded: at the start)."""
+        number = int(partition.partition("/")[2])
+        if self._bounded:
+            return self._consumer.positions()[number] >= self._end[number]
+        return self._consumer.at_end(number)
+
+    def dump(self) -> Any:
+        """Next offset by partition."""
+        return self._consumer.positions()
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._consumer.close()
+
+    def _open(self, positions: Mapping[int, int]) -> BucketConsumer:
+        count = self._log.partition_count(self._topic)
+        return self._log.consumer(self._topic, [p for p in range(count) if self._mine(p)], positions)
+
+    def _look(self) -> None:
+        self._looked = time.monotonic()
+        count = self._log.partition_count(self._topic)
+        if all(p in self._consumer.partitions for p in range(count) if self._mine(p)):
+            return
+        positions = self._consumer.positions()
+        self._consumer.close()
+        self._consumer = self._open(positions)
+
+    def _batch(self, found: KafkaBatch, partition: int, after: int) -> Batch:
+        source = f"{self._topic}/{partition}"
+        rows = np.flatnonzero(found.partition == partition)
+        broken = [
+            DeadLetter(
+                source=source, position=str(offset), verdict="dead", reason=reason, schema_id=None, payload=value or b""
+            )
+            for number, offset, value, reason in found.bad
+            if number == partition
+        ]
+        raw = RawBatch(found.buffer, found.start[rows], found.end[rows], found.schema_id[rows])
+        return Batch(source, raw, Positions("", found.offset[rows]), found.timestamp_us[rows], str(after), broken)
+
+
+class KafkaLetters:
+    """Dead letters on topic `dead_letter`, keyed by source position: a repeat after a crash has the same key."""
+
+    def __init__(self, log: KafkaLog, registry: Registry) -> None:
+        self._log, self._registry = log, registry
+        self._producer: Any = None
+        self._schema_id = 0
+        self._failed: Failure | None = None
+
+    def __repr__(self) -> str:
+        return f"<KafkaLetters {self._log!r}>"
+
+    def write(self, letters: Iterable[DeadLetter]) -> None:
+        """Hand over to the client."""
+        if self._producer is None:
+            self._schema_id = self._registry.register("dead_letter")
+            self._producer = self._log.producer()
+        for letter in letters:
+            key = f"{letter.source}@{letter.position}".encode()
+            value = codec.frame(self._schema_id, codec.encode("dead_letter", letter.to_avro()))
+            while not self._producer.send("dead_letter", key, value, self._done):
+                self._producer.poll(0.1)
+
+    def flush(self) -> None:
+        """Return when all copies have all letters.
+
+        Raises:
+            LogError: Kafka refuses them, or does not answer in time.
+        """
+        deadline = time.monotonic() + _FLUSH_S
+        while self._producer is not None and self._producer.pending:
+            self._producer.poll(0.1)
+            if time.monotonic() > deadline:
+                raise LogError(f"dead letters do not reach {self._log!r} within {_FLUSH_S:.0f} s")
+        if self._failed is not None:
+            raise LogError(f"a dead letter was refused: {self._failed.text}")
+
+    def _done(self, failure: Failure | None) -> None:
+        self._failed = failure or self._failed
