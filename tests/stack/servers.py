@@ -138,14 +138,17 @@ def launch(server: Server, java: str, ports: dict[str, int]) -> None:
     if taken:
         raise StackError(f"{server.name}: port {taken[0]} is taken by another program; `down` and `up` choose new ones")
     folder = HOME / server.name
+    again = (folder / "data").exists()
     (folder / "data").mkdir(parents=True, exist_ok=True)
     command = server.command(java, ports, folder / "data")
     say(f"{server.name}: starting on {server.address.format(ports[server.name])}")
-    with (folder / "log").open("ab") as log:
+    with (folder / "log").open("ab" if again else "wb") as log:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd=folder, start_new_session=True
         )
     (folder / "pid").write_text(str(process.pid))
+    # For an instant a new program has no command line yet, which must not look like its end.
+    wait_until(lambda: running(server.name) is not None or process.poll() is not None, 10)
 
 
 def await_answer(server: Server, ports: dict[str, int]) -> None:
@@ -213,7 +216,8 @@ def down() -> None:
     with locked():
         for name in reversed(SERVERS):
             end(name, grace_s=10)
-            shutil.rmtree(HOME / name, ignore_errors=True)
+            # The log stays: it is all there is to read when a start went wrong.
+            shutil.rmtree(HOME / name / "data", ignore_errors=True)
         ENV.unlink(missing_ok=True)
         (HOME / "ports.json").unlink(missing_ok=True)
 
