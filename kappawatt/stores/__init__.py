@@ -20,7 +20,11 @@ class Store(Protocol):
     """
 
     def write(self, table: str, rows: Sequence[Row], version: int) -> None:
-        """Start to upsert *rows*, whole. Durable only after `flush`, in no order before it. Doubles are finite."""
+        """Start to upsert *rows*, whole. Durable only after `flush`, in no order before it.
+
+        A key comes at most once a version: of two rows with one version either may stay. Doubles are finite, key
+        columns have a value, and no id is longer than 65,535 bytes.
+        """
 
     def delete(self, table: str, keys: Sequence[Row], version: int) -> None:
         """Start to delete rows by key (in the order of `Table.key`), unless they have a greater version.

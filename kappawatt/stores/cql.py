@@ -115,6 +115,8 @@ class Writer:
                 yield request
                 request, filled = [], 0
             if len(there) < len(values):  # null, or an empty text, which takes the longer way as well as any
+                if None in values[:key]:
+                    raise StoreError(f"a row for {self._table.name} has no value for a key column: {row[:key]!a}")
                 request.append((self._erase, [before, *values[:key]]))
                 values = [self._unset if value is None else value for value in values]
             request.append((self._insert, [*values, stamp, stamp]))

@@ -239,6 +239,11 @@ def test_value_that_does_not_fit_is_an_error_that_names_its_column(
         put(store, table, row, version=1)
 
 
+def test_row_without_a_key_is_an_error_that_names_its_table(store: Store, make_row: MakeRow):
+    with pytest.raises(StoreError, match="run_window_5s"):
+        put(store, "run_window_5s", make_row("run_window_5s", window_start=None), version=1)
+
+
 def test_fence_follows_the_clock_and_never_goes_back(store: Store):
     first = store.raise_fence(0)
 
