@@ -8,6 +8,7 @@ device is measured by one process at a time, by lock files. SIGTERM writes the l
 """
 
 import argparse
+import itertools
 import logging
 import secrets
 import signal
@@ -15,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from kappawatt.commands import base
@@ -50,6 +52,10 @@ class Trees:
 
     def __repr__(self) -> str:
         return f"<Trees {', '.join(run.run_id for run in self._trees) or 'no runs'}>"
+
+    def by_themselves(self) -> frozenset[str]:
+        """The runs that write their own samples, as of the last `now`."""
+        return frozenset(run.run_id for run in self._trees if run.by_itself)
 
     def now(self) -> dict[str, ProcessTree]:
         """By run, the trees that live."""
@@ -93,11 +99,21 @@ class Trees:
 
 
 class Agent:
-    """One host's measuring, a turn a period; see `run`."""
+    """One host's measuring, a turn a period.
 
-    def __init__(self, settings: Settings, *, host: Host, selection: Selection, outlet: Outlet, host_name: str) -> None:
-        self._outlet = outlet
+    Written are the samples of all runs but those that measure themselves, and nobody's part while the devices are ours:
+    a run that was there before the agent may have them, until it ends.
+    """
+
+    def __init__(
+        self, settings: Settings, *, host: Host, selection: Selection, outlet: Outlet, locks: "Locks", host_name: str
+    ) -> None:
+        self._outlet, self._locks = outlet, locks
+        self._devices = [device.name for device in selection.devices()]
         self._trees = Trees(Path(settings.spool), host, host_name)
+        self._seq = itertools.count()
+        self._written = 0
+        self._began = self._owned = False
         self._sampler = Sampler(
             selection,
             host,
@@ -108,16 +124,26 @@ class Agent:
         )
 
     def __repr__(self) -> str:
-        return f"<Agent {self._sampler!r} {self._trees!r}>"
+        return f"<Agent {self._written} samples written, {self._sampler!r} {self._trees!r}>"
 
     @property
-    def samples(self) -> int:
+    def written(self) -> int:
         """How many samples it wrote."""
-        return self._sampler.seq
+        return self._written
 
     def turn(self, *, final: bool = False) -> None:
         """Close an interval and write its samples; the first call sets the baseline."""
-        self._outlet.write(self._sampler.sample(self._trees.now(), final=final))
+        # Nobody's part is ours only if the devices were when the interval began: who had them before may have written
+        # up to a moment ago. So they are taken before the sensors are read.
+        owned, owns = self._owned, self._locks.own(self._devices)
+        samples = self._sampler.sample(self._trees.now(), final=final)
+        if samples or not self._began:
+            self._began, self._owned = True, owns
+        others = self._trees.by_themselves()
+        ours = [sample for sample in samples if (owned if sample.run_id is None else sample.run_id not in others)]
+        # Numbered here, for a number that is missing would count as a sample that was lost.
+        self._outlet.write([replace(sample, seq=next(self._seq)) for sample in ours])
+        self._written += len(ours)
 
 
 def run(settings: Settings, stop: threading.Event) -> int:
@@ -127,15 +153,14 @@ def run(settings: Settings, stop: threading.Event) -> int:
         KappawattError: Another agent measures this host, or the log cannot be used.
     """
     host, host_name = Host(), boot_host_name()
-    locks = _Locks(Path(settings.spool) / LOCKS, host_name)
+    locks = Locks(Path(settings.spool) / LOCKS, host_name)
     try:
         locks.take_agent()
         selection = select(host=host, cpu_tdp_w=settings.cpu_tdp_w)
-        locks.take_devices(selection)
         _say_start(settings, host_name)
         outlet = Outlet(settings, host_name)
         began_s, cost_us = time.monotonic(), host.own_cpu_us()
-        agent = Agent(settings, host=host, selection=selection, outlet=outlet, host_name=host_name)
+        agent = Agent(settings, host=host, selection=selection, outlet=outlet, locks=locks, host_name=host_name)
         try:
             _loop(agent, settings.period_s, stop)
         finally:
@@ -143,7 +168,7 @@ def run(settings: Settings, stop: threading.Event) -> int:
                 _log.warning("%s", note)
         elapsed_s = time.monotonic() - began_s
         part = (host.own_cpu_us() - cost_us) / US_PER_S / elapsed_s
-        _log.info("%d samples in %.0f s; measuring took %.2f %% of one core", agent.samples, elapsed_s, 100 * part)
+        _log.info("%d samples in %.0f s; measuring took %.2f %% of one core", agent.written, elapsed_s, 100 * part)
     finally:
         locks.release()
     return 0
@@ -159,39 +184,60 @@ def _loop(agent: Agent, period_s: float, stop: threading.Event) -> None:
     agent.turn(final=True)
 
 
-class _Locks:
-    """The right to measure this host's devices, by lock files that the kernel frees when their holder dies."""
+class Locks:
+    """The right to measure a host, by lock files in *directory* that the kernel frees when their holder dies."""
 
     def __init__(self, directory: Path, host_name: str) -> None:
         self._directory, self._host_name = directory, host_name
-        self._held: list[DeviceLock] = []
+        self._agent: DeviceLock | None = None
+        self._devices: list[DeviceLock] = []
+        self._told = False
+
+    def __repr__(self) -> str:
+        return f"<Locks {self._host_name} {'agent' if self._agent else 'nothing'}, {len(self._devices)} devices>"
 
     def take_agent(self) -> None:
-        """Be the agent of this host."""
+        """Be the agent of this host.
+
+        Raises:
+            KappawattError: Another is.
+        """
         lock = self._lock(AGENT)
         if not lock.acquire():
             raise KappawattError(
                 f"an agent was to measure {self._host_name} and {lock.holder() or 'another one'} does already; stop it "
                 "first (`kill PID`), or do nothing: it measures all runs on this host"
             )
-        self._held.append(lock)
+        self._agent = lock
 
-    def take_devices(self, selection: Selection) -> None:
-        """Leave out what another process measures."""
-        others = set()
-        for device in selection.devices():
-            lock = self._lock(device.name)
-            if lock.acquire():
-                self._held.append(lock)
-            else:
-                others.add(device.name)
-                _log.warning("%s is measured by %s: left out", device.name, lock.holder() or "another process")
-        selection.leave_out(frozenset(others))
+    def own(self, devices: Sequence[str]) -> bool:
+        """Whether all *devices* are ours; taken over when who has them ends."""
+        if self._devices:
+            return True
+        taken: list[DeviceLock] = []
+        for device in devices:
+            lock = self._lock(device)
+            if not lock.acquire():
+                self._wait_for(lock, device)
+                for each in taken:
+                    each.release()
+                return False
+            taken.append(lock)
+        self._devices = taken
+        return bool(taken)
+
+    def _wait_for(self, lock: DeviceLock, device: str) -> None:
+        if not self._told:
+            self._told = True
+            _log.warning(
+                "%s is measured by %s; the agent takes over when that ends", device, lock.holder() or "another"
+            )
 
     def release(self) -> None:
         """Let others measure."""
-        for lock in self._held:
-            lock.release()
+        for lock in (self._agent, *self._devices):
+            if lock is not None:
+                lock.release()
 
     def _lock(self, device: str) -> DeviceLock:
         return DeviceLock(self._directory, self._host_name, device, program="kappawatt collect host")

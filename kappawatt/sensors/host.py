@@ -2,19 +2,19 @@
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
 from kappawatt.errors import SourceBusy, SourceGone
 from kappawatt.sensors import procfs
+from kappawatt.sensors.tree import Processes, ProcessTree, ProcProcesses, TreeUsage
 from kappawatt.units import US_PER_S
+
+__all__ = ["CpuTimes", "Host", "Memory", "ProcessTree", "PsutilProcesses", "TreeUsage"]
 
 _FIRST_PID_NAMESPACE = "pid:[4026531836]"
 """PROC_PID_INIT_INO of the Linux kernel (include/linux/proc_ns.h)."""
-
-REFRESH_US = 5 * US_PER_S
-"""How often a process tree is searched for new members; the search reads all of /proc, the members alone are cheap."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,19 +38,6 @@ class Memory:
     total_bytes: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TreeUsage:
-    """What a process tree has used since its root began; counters never go back. Unknown: −1.
-
-    `memory_bytes` is the sum of resident sizes now: pages that several members share count once each.
-    """
-
-    cpu_time_us: int
-    memory_bytes: int
-    disk_read_bytes: int = -1
-    disk_write_bytes: int = -1
-
-
 class Host:
     """The machine as a whole."""
 
@@ -59,6 +46,8 @@ class Host:
 
         self._psutil: Any = psutil
         self._linux = (procfs.PROC / "self" / "stat").exists()
+        portable = PsutilProcesses(psutil)
+        self._processes: Processes = ProcProcesses(portable) if self._linux else portable
 
     def cpu_times(self) -> CpuTimes:
         """Busy and idle time of all CPUs, cumulative; see `Teads` in model.py for what is made of it."""
@@ -104,7 +93,7 @@ class Host:
         Raises:
             SourceGone: There is no such process.
         """
-        return ProcessTree(self._psutil, pid, linux=self._linux)
+        return ProcessTree(self._processes, pid, started_us=self.started_us(pid))
 
     def has(self, pid: int, started_us: int | None = None) -> bool:
         """Whether process *pid* lives and, if given, began at *started_us* (within a second: ids are used again)."""
@@ -131,103 +120,39 @@ class Host:
             raise SourceGone(f"process {pid} was asked for its start and is not there: {error}") from error
 
 
-class ProcessTree:
-    """A process and all its descendants, finished ones too (their time is in the counters of who waited for them).
+class PsutilProcesses:
+    """Processes by psutil, on any system."""
 
-    A member stays one when its parent ends. New members are found every `REFRESH_US`; until then their time comes to
-    light when they are waited for, so the sum is late by that much but loses nothing that has a parent.
-    """
-
-    def __init__(self, psutil: Any, pid: int, *, linux: bool) -> None:
+    def __init__(self, psutil: Any) -> None:
         self._psutil = psutil
-        self._ask = self._by_proc if linux else self._by_psutil
+
+    def usage(self, pid: int) -> TreeUsage | None:
+        """As of `Processes`; disk bytes are unknown."""
         try:
-            self._root = psutil.Process(pid)
-        except psutil.Error as error:
-            raise SourceGone(f"process {pid} was asked for its usage and is not there: {error}") from error
-        self._members: dict[int, Any] = {pid: self._root}
-        self._started: dict[int, int] = {}
-        self._refreshed_us: int | None = None
-        self._last = TreeUsage(cpu_time_us=0, memory_bytes=0)
-
-    def __repr__(self) -> str:
-        return f"<ProcessTree {self._root.pid}, {len(self._members)} processes>"
-
-    @property
-    def started_us(self) -> int:
-        """When the root began, µs UTC."""
-        return int(self._root.create_time() * US_PER_S)
-
-    def pids(self) -> frozenset[int]:
-        """The members known now."""
-        return frozenset(self._members)
-
-    def read(self, now_monotonic_us: int) -> TreeUsage:
-        """The usage so far.
-
-        Raises:
-            SourceGone: No member lives any more.
-        """
-        if self._refreshed_us is None or now_monotonic_us - self._refreshed_us >= REFRESH_US:
-            self._refresh()
-            self._refreshed_us = now_monotonic_us
-        found = [usage for usage in map(self._usage, tuple(self._members.values())) if usage is not None]
-        if not found:
-            raise SourceGone(f"process {self._root.pid} and its descendants have ended")
-        self._last = TreeUsage(
-            # A child that ends between two looks is missing for one of them: the next has it, and no counter goes back.
-            cpu_time_us=max(self._last.cpu_time_us, sum(usage.cpu_time_us for usage in found)),
-            memory_bytes=sum(usage.memory_bytes for usage in found),
-            disk_read_bytes=_known_sum(self._last.disk_read_bytes, (usage.disk_read_bytes for usage in found)),
-            disk_write_bytes=_known_sum(self._last.disk_write_bytes, (usage.disk_write_bytes for usage in found)),
-        )
-        return self._last
-
-    def _refresh(self) -> None:
-        for member in tuple(self._members.values()):
-            if member.pid not in self._members:
-                continue
-            try:
-                children = member.children(recursive=True) if member.is_running() else []
-            except self._psutil.Error:
-                continue
-            self._members.update((child.pid, child) for child in children)
-
-    def _usage(self, process: Any) -> TreeUsage | None:
-        usage: TreeUsage | None = self._ask(process)
-        if usage is None:
-            self._members.pop(process.pid, None)
-        return usage
-
-    def _by_proc(self, process: Any) -> TreeUsage | None:
-        try:
-            found = procfs.process(process.pid)
-        except (FileNotFoundError, ProcessLookupError):
-            return None
-        if self._started.setdefault(process.pid, found.started_ticks) != found.started_ticks:
-            del self._started[process.pid]  # the id came again: another process
-            return None
-        read_bytes, write_bytes = procfs.disk_bytes(process.pid)
-        return TreeUsage(
-            cpu_time_us=found.cpu_time_us,
-            memory_bytes=found.memory_bytes,
-            disk_read_bytes=read_bytes,
-            disk_write_bytes=write_bytes,
-        )
-
-    def _by_psutil(self, process: Any) -> TreeUsage | None:
-        try:
+            process = self._psutil.Process(pid)
             with process.oneshot():
                 cpu = process.cpu_times()
                 memory = process.memory_info().rss
         except self._psutil.NoSuchProcess:
             return None
         except self._psutil.AccessDenied as error:
-            raise SourceBusy(f"process {process.pid} was asked for its CPU time and refused: {error}") from error
+            raise SourceBusy(f"process {pid} was asked for its CPU time and refused: {error}") from error
         seconds = cpu.user + cpu.system + getattr(cpu, "children_user", 0.0) + getattr(cpu, "children_system", 0.0)
-        return TreeUsage(cpu_time_us=round(seconds * US_PER_S), memory_bytes=memory)  # macOS tells no disk counters
+        return TreeUsage(cpu_time_us=round(seconds * US_PER_S), memory_bytes=memory)
 
+    def began(self, pid: int) -> int | None:
+        """µs UTC."""
+        try:
+            return int(self._psutil.Process(pid).create_time() * US_PER_S)
+        except self._psutil.Error:
+            return None
 
-def _known_sum(before: int, values: Iterable[int]) -> int:
-    """Σ of the known values, never below *before*; −1 while none is known."""
-    return max([before, *([sum(known)] if (known := [v for v in values if v >= 0]) else [])])
+    def descendants(self, pids: Collection[int]) -> set[int]:
+        """By the whole table of processes, read once for each of *pids*."""
+        found: set[int] = set()
+        for pid in pids:
+            try:
+                found |= {child.pid for child in self._psutil.Process(pid).children(recursive=True)}
+            except self._psutil.Error:
+                continue
+        return found - set(pids)

@@ -54,6 +54,26 @@ def process(pid: int, proc: Path = PROC) -> Process:
     return Process(ticks * _TICK_US, int(fields[21]) * _PAGE_BYTES, int(fields[19]))
 
 
+def lists_children(proc: Path = PROC) -> bool:
+    """Whether the kernel was built to list children (PROC_CHILDREN; all common distributions)."""
+    return os.path.exists(f"{proc}/thread-self/children")
+
+
+def children(pid: int, proc: Path = PROC) -> list[int]:
+    """Ids of the processes that a process has begun and that still run; none if it has ended.
+
+    One that ends meanwhile may hide another until the next look.
+    """
+    found: list[int] = []
+    try:
+        for thread in os.listdir(f"{proc}/{pid}/task"):
+            with open(f"{proc}/{pid}/task/{thread}/children", "rb") as file:
+                found += (int(child) for child in file.read().split())
+    except (FileNotFoundError, ProcessLookupError):
+        return found
+    return found
+
+
 def disk_bytes(pid: int, proc: Path = PROC) -> tuple[int, int]:
     """Bytes that a process has had read from and written to disks; (−1, −1) if another user's, which is not told."""
     try:

@@ -25,15 +25,19 @@ class Registered:
     host: str
     pid: int
     started_us: int
+    by_itself: bool = False
+    """It began when no agent was there and writes its own samples: an agent that comes later leaves them to it."""
 
 
-def register(directory: Path, *, run_id: str, host_name: str, host: Host, pid: int | None = None) -> Path:
+def register(
+    directory: Path, *, run_id: str, host_name: str, host: Host, pid: int | None = None, by_itself: bool = False
+) -> Path:
     """Say that the tree below *pid* (None: this process) is a run; the file to remove when it ends.
 
     A file that stays behind does no harm: it counts only while its process lives.
     """
     pid = os.getpid() if pid is None else pid
-    run = Registered(run_id=run_id, host=host_name, pid=pid, started_us=host.started_us(pid))
+    run = Registered(run_id=run_id, host=host_name, pid=pid, started_us=host.started_us(pid), by_itself=by_itself)
     folder = directory / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{host_name}.{pid}.{run.started_us}.json"
@@ -66,6 +70,7 @@ def _read(path: Path) -> Registered | None:
             host=str(found["host"]),
             pid=int(found["pid"]),
             started_us=int(found["started_us"]),
+            by_itself=bool(found.get("by_itself", False)),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None

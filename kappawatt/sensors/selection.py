@@ -55,14 +55,6 @@ class Selection:
         """All devices, measured or modelled, in the order of the sources."""
         return [device for source in self.sources for device in source.devices()]
 
-    def leave_out(self, names: frozenset[str]) -> None:
-        """Do not read these devices: another collector does."""
-        kept = frozenset(device.name for device in self.devices()) - names
-        for source in self.sources:
-            if isinstance(source, RaplSource | NvmlSource):
-                source.keep(kept)
-        self.sources = [source for source in self.sources if any(device.name in kept for device in source.devices())]
-
     def meter(self, *, period_us: int = 1_000_000) -> Meter:
         """A meter over the sources by this machine's clocks."""
         return Meter(self.sources, wall_us, monotonic_us, period_us=period_us)

@@ -105,12 +105,43 @@ def test_second_agent_on_a_host_is_refused_with_the_remedy(settings):
         run(settings, threading.Event())
 
 
-def test_device_that_another_process_measures_is_left_out(settings):
+def test_devices_of_a_run_that_was_there_before_are_taken_over_when_it_ends(settings):
     log = Path(settings.log.removeprefix("file:"))
-    with DeviceLock(Path(settings.spool) / LOCKS, boot_host_name(), "memory:0", program="track"):
-        found = agent_while(settings, lambda: len(samples(log)) >= 2)
+    lock = DeviceLock(Path(settings.spool) / LOCKS, boot_host_name(), "memory:0", program="run r")
+    turns = []
 
-    assert not any("memory:0" in sample.device for sample in found)
+    def held_for_a_while() -> bool:
+        turns.append(len(samples(log)))
+        if len(turns) == 30:
+            lock.release()
+        return turns[-1] >= 2
+
+    with lock:
+        found = agent_while(settings, held_for_a_while)
+
+    assert set(turns[:30]) == {0}
+    assert [sample.seq for sample in found] == list(range(len(found)))
+
+
+def test_run_that_measures_itself_is_left_to_itself_and_is_nobodys_either(settings):
+    log = Path(settings.log.removeprefix("file:"))
+    child = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        register(
+            Path(settings.spool),
+            run_id="r",
+            host_name=boot_host_name(),
+            host=Host(),
+            pid=child.pid,
+            by_itself=True,
+        )
+        found = agent_while(settings, lambda: len(samples(log)) >= 5)
+    finally:
+        child.kill()
+        child.wait()
+
+    assert {sample.run_id for sample in found} == {None}
+    assert [sample.seq for sample in found] == list(range(len(found)))
 
 
 def test_sigterm_writes_the_last_partial_interval(tmp_path):

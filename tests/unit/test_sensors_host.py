@@ -5,11 +5,13 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 
 from kappawatt.errors import SourceGone
-from kappawatt.sensors.host import REFRESH_US, Host
+from kappawatt.sensors.host import Host, PsutilProcesses
 from kappawatt.sensors.runs import register, registered
+from kappawatt.sensors.tree import REFRESH_US, ProcessTree, ProcProcesses
 
 BURN = "import time; t = time.process_time()\nwhile time.process_time() - t < 0.2: pass"
 
@@ -35,44 +37,48 @@ def test_asking_does_not_wait():
     assert time.process_time() - before < 0.1
 
 
-def test_finished_children_are_counted():
-    tree = Host().tree(os.getpid())
-    before = tree.read(0)
+@pytest.fixture(params=["proc", "psutil"])
+def own(request):
+    """The tree of the tests' process, by /proc and as on systems without it."""
+    portable = PsutilProcesses(psutil)
+    processes = ProcProcesses(portable) if request.param == "proc" else portable
+    return ProcessTree(processes, os.getpid(), started_us=0)
+
+
+def test_finished_children_are_counted(own):
+    before = own.read(0)
 
     subprocess.run([sys.executable, "-c", BURN], check=True)
 
-    assert tree.read(1).cpu_time_us - before.cpu_time_us >= 150_000
+    assert own.read(1).cpu_time_us - before.cpu_time_us >= 150_000
 
 
-def test_living_children_are_members():
+def test_living_children_are_members(own):
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     try:
-        tree = Host().tree(os.getpid())
-        tree.read(0)
+        own.read(0)
 
-        assert child.pid in tree.pids()
+        assert child.pid in own.pids()
     finally:
         child.communicate(b"\n")
 
 
-def test_children_that_come_later_are_found_at_the_next_search():
-    tree = Host().tree(os.getpid())
-    tree.read(0)
+def test_children_that_come_later_are_found_at_the_next_search(own):
+    own.read(0)
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     try:
-        tree.read(REFRESH_US)
+        own.read(REFRESH_US)
 
-        assert child.pid in tree.pids()
+        assert child.pid in own.pids()
     finally:
         child.communicate(b"\n")
 
 
-def test_cpu_time_never_goes_back_when_a_child_ends():
-    tree = Host().tree(os.getpid())
+def test_cpu_time_never_goes_back_when_a_child_ends(own):
     child = subprocess.Popen([sys.executable, "-c", BURN])
-    found = [tree.read(i * REFRESH_US).cpu_time_us for i in range(5)]
+    found = [own.read(i * REFRESH_US).cpu_time_us for i in range(5)]
     child.wait()
-    found.append(tree.read(6 * REFRESH_US).cpu_time_us)
+    found.append(own.read(6 * REFRESH_US).cpu_time_us)
 
     assert found == sorted(found)
 
@@ -129,3 +135,11 @@ def test_files_of_other_hosts_and_other_things_are_left_alone(tmp_path):
 
     assert registered(tmp_path, host_name="h7", host=host) == []
     assert other.exists()
+
+
+def test_both_ways_see_the_same_memory_and_cpu_time():
+    portable = PsutilProcesses(psutil)
+    by_proc, by_psutil = ProcProcesses(portable).usage(os.getpid()), portable.usage(os.getpid())
+
+    assert by_proc.cpu_time_us == pytest.approx(by_psutil.cpu_time_us, abs=100_000)
+    assert by_proc.memory_bytes == pytest.approx(by_psutil.memory_bytes, rel=0.1)
