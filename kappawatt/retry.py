@@ -3,6 +3,8 @@
 import logging
 from collections.abc import Callable
 
+_REPEAT_S = 60.0
+
 
 class Backoff:
     """Waiting times that double from *first_s* to *most_s*, and begin anew after `reset`.
@@ -44,6 +46,7 @@ class Outage:
         self._backoff = Backoff(first_s, most_s)
         self._since = 0.0
         self._retry_at = 0.0
+        self._said_at = 0.0
 
     def due(self) -> bool:
         """True unless it failed a moment ago."""
@@ -58,12 +61,13 @@ class Outage:
         self._retry_at = self._now()
 
     def failed(self, reason: str) -> None:
-        """A try failed; said once, and again only when the reason is another."""
+        """A try failed; said at once, and while it lasts once a minute at most if the reason is another."""
         now = self._now()
         if self.reason is None:
             self._since = now
-        if self.reason != reason:
+        if self.reason is None or (self.reason != reason and now - self._said_at >= _REPEAT_S):
             self.logger.warning("%s: %s", self.what, reason)
+            self._said_at = now
         self.reason = reason
         self._retry_at = now + self._backoff.next_s()
 

@@ -50,6 +50,9 @@ def scan(data: bytes, sync: bytes, start: int = 0, *, final: bool) -> Scan:
             continue
         marker = data.find(sync, at)
         if marker < 0 and not final:
+            if size - at > MAX_BLOCK_BYTES + _LONGEST_HEAD + SYNC_BYTES:
+                found.used = size - SYNC_BYTES  # no block may be that long; a marker that is cut in two stays whole
+                found.bad.append((at, found.used, "too_large"))
             break
         found.used = size if marker < 0 else _after_damage(data, sync, at, marker)
         found.bad.append((at, _without_marker(data, sync, found.used), _reason(data, at)))

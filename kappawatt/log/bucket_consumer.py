@@ -159,6 +159,8 @@ class BucketConsumer:
             failure = self._log.failure(error)
             if failure.trouble is Trouble.END:
                 self._ended.add(message.partition())
+                # behind the last record there may be marks of transactions, which are no messages
+                self._next[message.partition()] = max(self._next[message.partition()], message.offset())
             elif failure.trouble is Trouble.OFFSET:
                 lost.append(message.partition())
             else:

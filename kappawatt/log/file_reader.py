@@ -184,16 +184,6 @@ def _carefully(topic: str, window: Window, bad: list[Bad]) -> tuple[bytes, Ints,
             spans.append(datum)
             at.append(block.start)
     bad.sort(key=lambda each: each[1])
-    used = found.used or _skip_giant(window, bad)
     bounds = np.array(spans, np.int64).reshape(-1, 2)
     buffer = b"".join((window.data, *extra)) if extra else window.data
-    return buffer, bounds[:, 0], bounds[:, 1], np.array(at, np.int64), used
-
-
-def _skip_giant(window: Window, bad: list[Bad]) -> int:
-    """Step over what can be no block because it is longer than any may be; a marker cut in two stays whole."""
-    if len(window.data) < MAX_BLOCK_BYTES + 64:
-        return 0
-    used = len(window.data) - SYNC_BYTES
-    bad.append((window.file, window.start, window.data[:used], "too_large"))
-    return used
+    return buffer, bounds[:, 0], bounds[:, 1], np.array(at, np.int64), found.used

@@ -10,21 +10,18 @@ from typing import TYPE_CHECKING, Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
-from kappawatt.errors import LogError, SettingsError
+from kappawatt.errors import LogError
+from kappawatt.log.kafka_settings import ENVIRON_PREFIX, client_settings, scrubbed
 from kappawatt.wire import codec
 
 if TYPE_CHECKING:
     from kappawatt.log.bucket_consumer import BucketConsumer
 
-ENVIRON_PREFIX = "KAPPAWATT_KAFKA_"
-"""`KAPPAWATT_KAFKA_SASL_PASSWORD` is the client's `sasl.password`, and so on; values are never shown."""
 PARTITIONS = 16
 """Partitions of a new topic: a multiple of the flow's buckets."""
 KEEP_DAYS: Mapping[str, int | None] = {"sample": 21, "dead_letter": 90}
 """How long new topics keep records, longer than the flow's horizon; None or absent: for ever."""
 
-_ALLOWED = ("security.", "sasl.", "ssl.", "enable.ssl.", "client.", "broker.", "socket.", "reconnect.", "https.")
-_SECRET = ("password", "secret", "key", "token", "username", "config", "pem", "assertion")
 _ANSWER_S = 5.0
 _DAY_MS = 86_400_000
 
@@ -66,28 +63,6 @@ _TROUBLES = {
 
 _MOVING = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
 """A partition that was just made or is being moved to another broker says so for a moment."""
-
-
-def client_settings(environ: Mapping[str, str]) -> dict[str, str]:
-    """The client's TLS, SASL and network settings in *environ*.
-
-    >>> client_settings({"KAPPAWATT_KAFKA_SECURITY_PROTOCOL": "SASL_SSL", "HOME": "/"})
-    {'security.protocol': 'SASL_SSL'}
-
-    Raises:
-        SettingsError: A variable names something that is not to be set from outside.
-    """
-    found = {}
-    for variable, value in environ.items():
-        if not variable.startswith(ENVIRON_PREFIX) or not value:
-            continue
-        name = variable.removeprefix(ENVIRON_PREFIX).lower().replace("_", ".")
-        if not name.startswith(_ALLOWED):
-            raise SettingsError(
-                f"environment variable {variable} sets {name!r}, which is not one of {', '.join(_ALLOWED)}…; unset it"
-            )
-        found[name] = value
-    return found
 
 
 class KafkaLog:
@@ -243,7 +218,7 @@ class KafkaLog:
     def failure(self, error: Any) -> Failure:
         """The client's *error* in our words."""
         trouble = Trouble.FATAL if error.fatal() else _TROUBLES.get(error.code(), Trouble.RETRY)
-        return Failure(trouble, f"Kafka at {self.bootstrap}: {self._scrubbed(error.str())}; {_remedy(trouble)}")
+        return Failure(trouble, f"Kafka at {self.bootstrap}: {scrubbed(error.str(), self._client)}; {_remedy(trouble)}")
 
     def _admin(self) -> Any:
         if self._admin_client is None:
@@ -282,14 +257,8 @@ class KafkaLog:
         cause = error.args[0]
         trouble = _TROUBLES.get(cause.code(), Trouble.RETRY)
         return LogError(
-            f"Kafka at {self.bootstrap} was asked to {asked}: {self._scrubbed(cause.str())}; {_remedy(trouble)}"
+            f"Kafka at {self.bootstrap} was asked to {asked}: {scrubbed(cause.str(), self._client)}; {_remedy(trouble)}"
         )
-
-    def _scrubbed(self, text: str) -> str:
-        for name, value in self._client.items():
-            if any(word in name for word in _SECRET):
-                text = text.replace(value, "***")
-        return text
 
     def __repr__(self) -> str:
         return f"<KafkaLog {self.bootstrap} prefix {self.topic_prefix!r}>"

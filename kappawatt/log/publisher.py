@@ -1,0 +1,281 @@
+"""Shipping a spool to Kafka: in order, with the place up to which everything is acknowledged kept on disk."""
+
+import logging
+import os
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol
+
+from kappawatt.errors import KappawattError, LogError
+from kappawatt.log import names
+from kappawatt.log.kafka import PARTITIONS, Failure, KafkaLog, KafkaProducer
+from kappawatt.log.shipment import Shipment
+from kappawatt.log.slots import Slot, slots
+from kappawatt.log.tail import Position
+from kappawatt.retry import Outage
+from kappawatt.wire import codec
+
+if TYPE_CHECKING:
+    from kappawatt.settings import Settings
+
+_logger = logging.getLogger(__name__)
+_IDLE_S = 0.1
+_SCAN_S = 1.0
+_CLOSE_S = 2.0
+
+
+class Ids(Protocol):
+    """Gives the registry's id of a topic's schema; raises KappawattError while it cannot."""
+
+    def register(self, topic: str) -> int: ...
+
+
+class Publisher:
+    """Ships every slot of the spool in *directory* that no other publisher ships, from a thread of its own.
+
+    In order per slot and topic. A record is repeated only if its acknowledgement was not yet kept when the process
+    ended, or the connection broke in between; readers know repeats by (collector_id, seq) and event_id. While broker
+    or registry are away one warning is logged, records stay in the spool, and shipping resumes by itself. Records that
+    Kafka will never take (too large) and damaged stretches of files go to topic `dead_letter`.
+
+    Args:
+        directory: The spool's folder; several writers may be at work in it.
+        log: Where to.
+        ids: Gives the schema ids; default: the registry of *log*.
+    """
+
+    def __init__(self, directory: Path | str, log: KafkaLog, *, ids: Ids | None = None) -> None:
+        self.directory = Path(directory)
+        self.log = log
+        self.shipped = 0
+        """Records that were acknowledged since the start."""
+        self._ids = ids
+        self._known_ids: dict[str, int] = {}
+        self._outage = Outage(_logger, f"shipping {self.directory}", now=time.monotonic)
+        self._slots: dict[str, Slot] = {}
+        self._shipments: dict[tuple[str, str], Shipment] = {}
+        self._producer: KafkaProducer | None = None
+        self._scanned_at = float("-inf")
+        self._stop = threading.Event()
+        self._wake = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @classmethod
+    def from_settings(cls, settings: "Settings") -> "Publisher":
+        """A started publisher of the spool and the log in *settings*.
+
+        Raises:
+            SettingsError: The log is no Kafka cluster, or there is no registry.
+        """
+        from kappawatt.errors import SettingsError
+        from kappawatt.log.urls import KafkaUrl, parse
+
+        url = parse(settings.log)
+        if not isinstance(url, KafkaUrl):
+            raise SettingsError(f"log {settings.log} is no kafka://HOST:PORT; there is nothing to ship to")
+        if settings.registry is None:
+            raise SettingsError(f"log {settings.log} needs a schema registry; set --registry or KAPPAWATT_REGISTRY")
+        log = KafkaLog(url.bootstrap, settings.registry, settings.topic_prefix)
+        return cls(settings.spool, log).start()
+
+    def start(self) -> "Publisher":
+        """Begin to ship; the thread does not keep the process alive."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="kappawatt-publisher", daemon=True)
+            self._thread.start()
+        return self
+
+    def drain(self, timeout_s: float) -> bool:
+        """True when Kafka has acknowledged all that the spool held at the call; False after *timeout_s*.
+
+        Slots that another process ships count as well; it may be the one that is waited for.
+        """
+        wanted = _ends(self.directory)
+        until = time.monotonic() + timeout_s
+        self._scanned_at = float("-inf")
+        while True:
+            self._wake.set()
+            if all(_is_behind(self.directory, key, end) for key, end in wanted.items()):
+                return True
+            if time.monotonic() >= until or self._stop.is_set():
+                return False
+            self._stop.wait(0.02)
+
+    def close(self) -> None:
+        """Stop; what is not acknowledged stays in the spool for the next publisher.
+
+        Returns within two seconds; a thread that still waits for a dead broker then ends by itself.
+        """
+        self._stop.set()
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join(_CLOSE_S)
+            self._thread = None
+
+    def _run(self) -> None:
+        try:
+            while not self._stop.is_set():
+                busy = self._step_safely()
+                self._wake.wait(0 if busy else max(_IDLE_S, min(1.0, self._outage.wait_s())))
+                self._wake.clear()
+        finally:
+            self._let_go()
+
+    def _step_safely(self) -> bool:
+        try:
+            return self._step()
+        except KappawattError as error:
+            self._outage.failed(f"{error}; records stay in the spool")
+        except Exception:  # the thread must live: without it nothing is shipped and nobody says so
+            _logger.exception("shipping %s failed; trying again", self.directory)
+            self._outage.failed("an unexpected error, see above")
+        return False
+
+    def _step(self) -> bool:
+        """Ship some; True if there may be more to do at once."""
+        if not self._outage.due():
+            self._settle(0.0)
+            return False
+        self._scan()
+        waiting = [each for each in self._shipments.values() if each.has_more()]
+        if waiting:
+            self._make_ready(waiting)
+        sent = sum(self._send(each) for each in waiting)
+        self._settle(_IDLE_S if self._pending() else 0.0)
+        return sent > 0
+
+    def _scan(self) -> None:
+        """Take the slots and topics that are there by now."""
+        now = time.monotonic()
+        if now - self._scanned_at < _SCAN_S:
+            return
+        self._scanned_at = now
+        for slot in slots(self.directory):
+            if slot.name not in self._slots and slot.shipper.acquire():
+                self._slots[slot.name] = slot
+        for slot in self._slots.values():
+            shipped: dict[str, Position] | None = None
+            for topic in codec.TOPICS:
+                if (slot.name, topic) in self._shipments or not names.segments(self.directory, topic, slot.name):
+                    continue
+                shipped = slot.shipped() if shipped is None else shipped
+                self._shipments[slot.name, topic] = Shipment(self.directory, topic, slot.name, shipped.get(topic))
+
+    def _make_ready(self, waiting: list[Shipment]) -> None:
+        """See that everything is there that sending needs; raises what is missing."""
+        if self._producer is None:
+            self.log.check()
+            self.log.ensure_topics(PARTITIONS)
+            self._producer = self.log.producer()
+        for topic in {each.topic for each in waiting} - self._known_ids.keys():
+            self._known_ids[topic] = self._registry().register(topic)
+
+    def _registry(self) -> Ids:
+        if self._ids is None:
+            if self.log.registry is None:
+                raise LogError(f"Kafka at {self.log.bootstrap} needs a schema registry; set KAPPAWATT_REGISTRY")
+            from kappawatt.wire.registry import Registry
+
+            self._ids = Registry(self.log.registry, topic_prefix=self.log.topic_prefix)
+        return self._ids
+
+    def _send(self, shipment: Shipment) -> int:
+        assert self._producer is not None
+        sent = 0
+        for record in shipment.take():
+            value = codec.frame(self._schema_id(record.topic), record.datum)
+            if not self._producer.send(record.topic, record.key, value, record.done):
+                shipment.give_back(record)
+                break
+            sent += 1
+        return sent
+
+    def _schema_id(self, topic: str) -> int:
+        if topic not in self._known_ids:
+            self._known_ids[topic] = self._registry().register(topic)
+        return self._known_ids[topic]
+
+    def _settle(self, timeout_s: float) -> None:
+        """Collect acknowledgements and keep them."""
+        if self._producer is None:
+            return
+        self._producer.poll(timeout_s)
+        moved = {each.slot for each in self._shipments.values() if each.advance()}
+        before, self.shipped = self.shipped, sum(each.shipped for each in self._shipments.values())
+        for name in moved:
+            mine = {key[1]: each.acknowledged for key, each in self._shipments.items() if key[0] == name}
+            shipped = {topic: at for topic, at in mine.items() if at is not None}
+            self._slots[name].save_shipped({**self._slots[name].shipped(), **shipped})
+        if self.shipped > before:
+            self._producer.failure = None
+            self._outage.worked()
+        self._look_for_trouble()
+
+    def _look_for_trouble(self) -> None:
+        assert self._producer is not None
+        failed = next((each.failure for each in self._shipments.values() if each.failure is not None), None)
+        if failed is not None:  # go back to what is acknowledged, with a client that knows nothing of before
+            self._start_over(failed)
+        elif self._producer.failure is not None and self._pending():
+            self._outage.failed(f"{self._producer.failure.text}; records stay in the spool")
+            self._outage.hurry()
+
+    def _start_over(self, failed: Failure) -> None:
+        assert self._producer is not None
+        self._producer.close()
+        self._producer = None
+        for each in self._shipments.values():
+            each.rewind()
+        self._outage.failed(f"{failed.text}; records stay in the spool")
+
+    def _pending(self) -> int:
+        return 0 if self._producer is None else self._producer.pending
+
+    def _let_go(self) -> None:
+        if self._producer is not None:
+            self._step_last()
+            self._producer.close()
+            self._producer = None
+        for shipment in self._shipments.values():
+            shipment.close()
+        for slot in self._slots.values():
+            slot.shipper.release()
+        self._shipments.clear()
+        self._slots.clear()
+
+    def _step_last(self) -> None:
+        try:
+            self._settle(_IDLE_S)
+        except KappawattError as error:
+            _logger.warning("shipping %s: %s", self.directory, error)
+
+    def __enter__(self) -> "Publisher":
+        return self.start()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        why = f", {self._outage.reason}" if self._outage.reason else ""
+        counts = f"{self.shipped} shipped, {self._pending()} on the way"
+        return f"<Publisher {self.directory} to {self.log.bootstrap}: {counts}{why}>"
+
+
+def _ends(directory: Path) -> dict[tuple[str, str], Position]:
+    """Where the records of each slot and topic end now."""
+    ends = {}
+    for slot in slots(directory):
+        for topic in codec.TOPICS:
+            existing = names.segments(directory, topic, slot.name)
+            if existing:
+                path = directory / topic / existing[-1]
+                ends[slot.name, topic] = (existing[-1], os.stat(path).st_size)
+    return ends
+
+
+def _is_behind(directory: Path, key: tuple[str, str], end: Position) -> bool:
+    slot, topic = key
+    shipped = Slot(directory, slot).shipped().get(topic)
+    return shipped is not None and shipped >= end
