@@ -1,0 +1,64 @@
+"""What the documents promise is there: settings, commands, targets, files."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from kappawatt import settings
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def settings_table() -> str:
+    """The README's table of settings, from the settings themselves."""
+    rows = []
+    for about in settings.about():
+        default = "" if about.default in (None, "") else f"`{about.default}`"
+        rows.append(f"| `KAPPAWATT_{about.name.upper()}` | {about.unit} | {default} | {about.help} |")
+    return "\n".join(["| setting | unit | default | |", "|---|---|---|---|", *rows])
+
+
+def test_readme_lists_every_setting():
+    written = README.split("<!-- settings -->\n")[1].split("\n<!-- /settings -->")[0]
+
+    assert written == settings_table(), f"the README's table has to be:\n{settings_table()}"
+
+
+def test_every_command_in_the_documents_exists(capsys):
+    from kappawatt.cli import main
+
+    named = {
+        word for path in DOCUMENTS for word in re.findall(r"^\s*kappawatt ([a-z]+)", path.read_text(), re.MULTILINE)
+    }
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    known = set(re.findall(r"^    ([a-z]+) ", capsys.readouterr().out, re.MULTILINE))
+
+    assert named - known == set()
+
+
+def test_every_make_target_in_the_documents_exists():
+    named = {
+        word for path in DOCUMENTS for word in re.findall(r"(?:`|^)make ([a-z-]+)", path.read_text(), re.MULTILINE)
+    }
+    listed = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    known = set(re.findall(r"make ([a-z-]+)", listed))
+
+    assert named
+    assert named - known == set()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(document):
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text())
+
+    assert [target for target in targets if not (document.parent / target).exists()] == []
+
+
+def test_data_attribution_is_in_the_readme():
+    assert "Ember" in README
+    assert "CC BY 4.0" in README
