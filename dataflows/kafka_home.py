@@ -42,13 +42,16 @@ class KafkaHome:
         """Brokers answer, the registry answers, topics are there, and `sample` has a multiple of the buckets."""
         count = self._log.partition_count("sample")
         if count % len(BUCKETS):
+            name, more = self._log.name("sample"), -(-count // len(BUCKETS)) * len(BUCKETS)
             raise LogError(
-                f"topic {self._log.name('sample')} has {count} partitions, the flow needs a multiple of {len(BUCKETS)}; "
-                f"`kafka-topics --alter --topic {self._log.name('sample')} --partitions {-(-count // len(BUCKETS)) * 16}`"
+                f"topic {name} has {count} partitions, the flow needs a multiple of {len(BUCKETS)}; "
+                f"`kafka-topics --alter --topic {name} --partitions {more}`"
             )
         for topic in ("intensity", "run_event", "dead_letter"):
             self._log.partition_count(topic)
-        self._registry.ping()
+        why = self._registry.check("sample")
+        if why is not None:
+            raise LogError(f"the registry holds another schema of topic sample than this flow: {why}")
 
     def bucket(self, bucket: str, positions: Any) -> Reader:
         """Partitions p of topic `sample` with p mod 16 = the bucket's number."""

@@ -13,15 +13,16 @@ from numpy.typing import NDArray
 
 from kappawatt.ledger.config import TABLES, WIDTHS, LedgerConfig
 from kappawatt.ledger.device_rows import DeviceRows
-from kappawatt.ledger.frames import Frame, Place, Suspect
-from kappawatt.ledger.keys import cell_key, check_codes, run_of, window_of, with_window, zone_of
+from kappawatt.ledger.frames import Frame, Suspect
+from kappawatt.ledger.keys import cell_key, run_of, window_of, with_window, zone_of
+from kappawatt.ledger.places import Places
 from kappawatt.ledger.prices import Change, Price, PriceBook
 from kappawatt.ledger.rows import RowMaker, dates
 from kappawatt.ledger.run_rows import Flush, put_metric, put_phases, put_run
-from kappawatt.ledger.runs import Event, Run
+from kappawatt.ledger.runs import Event
+from kappawatt.ledger.usage import Usage
 from kappawatt.ledger.windows import Parts, Windows
 from kappawatt.ledger.zones import contributions
-from kappawatt.stream.intern import Interner
 from kappawatt.stream.table import Column, KeyedTable, reduce_by_key
 from kappawatt.stream.watermark import MinWatermark
 from kappawatt.units import WINDOW_5M_US, WINDOW_5S_US
@@ -30,7 +31,6 @@ Ints = NDArray[np.int64]
 
 CELLS = {"energy_uj": Column("sum", 8), "water_ul": Column("sum")}
 _SLOT = WINDOW_5M_US // WINDOW_5S_US
-_LONG_AGO = -(1 << 62)
 
 
 class Report(NamedTuple):
@@ -46,20 +46,16 @@ class Shard:
 
     def __init__(self, config: LedgerConfig, buckets: Sequence[str]) -> None:
         self._config = config
-        self._runs: Interner[str] = Interner()
-        self._zones: Interner[str] = Interner()
-        self._pairs: Interner[tuple[int, str]] = Interner()
-        self._places: dict[Place, tuple[int, int, int]] = {}
-        self._state: list[Run] = []
+        self._known = Places()
+        self._runs, self._zones = self._known.runs, self._known.zones
+        self._state = self._known.state
         self._cells = KeyedTable(CELLS)
         self._slots = KeyedTable(CELLS)
         self._windows = [Windows(width, width // WIDTHS[0], per) for width, per in zip(WIDTHS, (1, 1, 12), strict=True)]
-        self._hosts = KeyedTable({"first_us": Column("min"), "last_us": Column("max")})
+        self._usage = Usage(self._known)
         self._devices = DeviceRows(config, self._runs)
         self._prices = PriceBook()
         self._watermark = MinWatermark(buckets)
-        self._frontier = np.full(64, _LONG_AGO, np.int64)
-        self._newest = np.full(64, _LONG_AGO, np.int64)
         self._running = set(buckets)
         self._dirty: set[int] = set()
         self._dirty_hours: set[tuple[int, int]] = set()
@@ -106,7 +102,7 @@ class Shard:
         self._advance()
         self._write_windows(flush)
         self._write_runs(flush)
-        flush.put("device_window_5m", self._devices.rows(self._frontier, self._all_ended, self._flushes))
+        flush.put("device_window_5m", self._devices.rows(self._known.frontier, self._all_ended, self._flushes))
         self._write_zones(flush)
         return flush
 
@@ -114,34 +110,29 @@ class Shard:
         """Plain state right after `flush`, independent of later changes."""
         return (
             1,
-            self._runs.names.copy(),
-            self._zones.names.copy(),
-            self._pairs.names.copy(),
-            [run.dump() for run in self._state],
-            [table.dump() for table in (self._cells, self._slots, self._hosts)],
+            self._known.dump(),
+            self._usage.dump(),
+            [table.dump() for table in (self._cells, self._slots)],
             [windows.dump() for windows in self._windows],
             self._devices.dump(),
             self._prices.dump(),
             self._watermark.dump(),
-            (self._frontier.copy(), self._newest.copy(), sorted(self._open_hours), self._flushes),
+            (sorted(self._open_hours), self._flushes),
         )
 
     def load(self, state: Sequence[Any]) -> None:
         """Take over what `dump` gave, into a new shard: all buckets count as running again."""
-        _, runs, zones, pairs, run_states, tables, windows, devices, prices, watermark, rest = state
-        self._runs.load(runs)
-        self._zones.load(zones)
-        self._pairs.load([(run, host) for run, host in pairs])
-        self._state.extend(Run.load(run) for run in run_states)
-        for table, dumped in zip((self._cells, self._slots, self._hosts), tables, strict=True):
+        _, known, usage, tables, windows, devices, prices, watermark, (open_hours, self._flushes) = state
+        self._known.load(known)
+        self._usage.load(usage)
+        for table, dumped in zip((self._cells, self._slots), tables, strict=True):
             table.load(dumped)
         for each, dumped in zip(self._windows, windows, strict=True):
             each.load(dumped)
         self._devices.load(devices)
         self._prices.load(prices)
         self._watermark.load(watermark)
-        self._frontier, self._newest, self._flushes = rest[0].copy(), rest[1].copy(), rest[3]
-        self._open_hours = {(zone, hour) for zone, hour in rest[2]}
+        self._open_hours = {(zone, hour) for zone, hour in open_hours}
         slot = self._slots.key
         self._prices.lookup(self._zones.names, zone_of(slot), window_of(slot))  # so that a better price finds them
 
@@ -178,7 +169,7 @@ class Shard:
 
     def _fold_events(self, flush: Flush) -> None:
         for run_id, event in self._events:
-            code = self._run(run_id)
+            code = self._known.run(run_id)
             run = self._state[code]
             before = (run.pue, run.wue_l_per_kwh)
             if not run.apply(event):
@@ -195,8 +186,7 @@ class Shard:
         """Fold frames into cells, rows, runs and devices; gives the parts."""
         if not frames:
             return None
-        codes = [self._codes(frame.places) for frame in frames]
-        check_codes(len(self._runs), len(self._zones))
+        codes = [self._known.codes(frame.places) for frame in frames]
         place = np.concatenate([code[frame.cell_place] for code, frame in zip(codes, frames, strict=True)])
         cells = {name: np.concatenate([frame.cells[name] for frame in frames]) for name in frames[0].cells}
         window = np.concatenate([frame.cell_window for frame in frames])
@@ -204,8 +194,8 @@ class Shard:
         usage_place = np.concatenate([code[frame.usage_place] for code, frame in zip(codes, frames, strict=True)])
         usage = {name: np.concatenate([frame.usage[name] for frame in frames]) for name in frames[0].usage}
         self._fold_cells(parts)
-        self._fold_usage(usage_place, usage)
-        for code, added in self._devices.fold(frames, self._frontier).items():
+        self._dirty.update(self._usage.fold(usage_place, usage))
+        for code, added in self._devices.fold(frames, self._known.frontier).items():
             self._state[code].gpus += added
         return parts
 
@@ -220,7 +210,7 @@ class Shard:
         for windows, base in zip(
             self._windows, (cell, with_window(cell, _SLOT), with_window(cell, _SLOT)), strict=True
         ):
-            late = windows.is_late(parts.run, parts.window, self._frontier, self._config.lateness_us)
+            late = windows.is_late(parts.run, parts.window, self._known.frontier, self._config.lateness_us)
             if not late.any():
                 windows.fold(parts)
                 continue
@@ -236,34 +226,6 @@ class Shard:
             sums.groups[index] += sum(energy)
             self._dirty.add(code)
 
-    def _fold_usage(self, place: Ints, usage: dict[str, NDArray[Any]]) -> None:
-        pair = place[:, 2]
-        before = self._spans(np.unique(pair))
-        hosts = self._hosts.merge(pair, {name: usage[name] for name in ("first_us", "last_us")})
-        for code, grown, new in zip(
-            hosts.tolist(), (self._spans(hosts) - before).tolist(), (before == 0).tolist(), strict=True
-        ):
-            run = self._state[self._pairs[code][0]]
-            run.span_us += grown
-            run.hosts += new
-        additive = [name for name in usage if name.endswith(("_known", "samples", "covered_us", "_time_us", "_bytes"))]
-        for row, code in enumerate(place[:, 0].tolist()):
-            run = self._state[code]
-            for name in additive:
-                setattr(run, name, getattr(run, name) + int(usage[name][row]))
-            run.memory_bytes_max = max(run.memory_bytes_max, int(usage["memory_bytes_max"][row]))
-            first, last = int(usage["first_us"][row]), int(usage["last_us"][row])
-            run.first_start = first if run.first_start is None else min(run.first_start, first)
-            run.last_end = last if run.last_end is None else max(run.last_end, last)
-            self._newest[code] = max(self._newest[code], last)
-
-    def _spans(self, pair: Ints) -> Ints:
-        at, known = self._hosts.find(pair)
-        span = np.zeros(len(pair), np.int64)
-        hit = at[known]
-        span[known] = self._hosts["last_us"][hit] - self._hosts["first_us"][hit]
-        return span
-
     def _fold_suspects(self, flush: Flush) -> None:
         for suspect in self._suspects:
             self._fold_one(suspect, flush)
@@ -275,7 +237,7 @@ class Shard:
             return
         energy = parts.energy_uj.sum(axis=1)
         late = [
-            windows.is_late(parts.run, parts.window, self._frontier, self._config.lateness_us)
+            windows.is_late(parts.run, parts.window, self._known.frontier, self._config.lateness_us)
             for windows in self._windows
         ]
         if not any(mask.any() for mask in late):
@@ -293,13 +255,11 @@ class Shard:
                 self._running.discard(report.bucket)
         self._reports = []
         watermark = self._watermark.value
-        runs = len(self._runs)
-        if watermark is not None and runs:
-            frontier = np.minimum(watermark, self._newest[:runs])
-            self._frontier[:runs] = np.maximum(self._frontier[:runs], frontier)
-            run_of_pair = np.array([run for run, _ in self._pairs.names], np.int64)
+        if watermark is not None and len(self._runs):
+            self._known.advance(watermark)
+            run_of_pair = np.array([run for run, _ in self._known.pairs.names], np.int64)
             for windows in self._windows:
-                windows.close(self._frontier, self._config.lateness_us, run_of_pair)
+                windows.close(self._known.frontier, self._config.lateness_us, run_of_pair)
         if not self._running and not self._all_ended:
             self._all_ended = True
             for windows in self._windows:
@@ -376,26 +336,3 @@ class Shard:
         return self._all_ended or (
             watermark is not None and (hour + 1) * WIDTHS[2] + self._config.lateness_us <= watermark
         )
-
-    def _codes(self, places: list[Place]) -> Ints:
-        """(run, zone, pair) codes of places, [places, 3]."""
-        found = [self._places.get(place) or self._meet(place) for place in places]
-        return np.array(found, np.int64).reshape(-1, 3)
-
-    def _meet(self, place: Place) -> tuple[int, int, int]:
-        run = self._run(place.run_id)
-        codes = (run, self._zones.code(place.zone), self._pairs.code((run, place.host)))
-        self._places[place] = codes
-        return codes
-
-    def _run(self, run_id: str) -> int:
-        code = self._runs.code(run_id)
-        if code == len(self._state):
-            self._state.append(Run())
-            if code >= len(self._frontier):
-                pad = np.full(len(self._frontier), _LONG_AGO, np.int64)
-                self._frontier, self._newest = (
-                    np.concatenate((self._frontier, pad)),
-                    np.concatenate((self._newest, pad)),
-                )
-        return code
