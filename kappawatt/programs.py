@@ -2,7 +2,9 @@
 
 import importlib
 import importlib.util
+import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 
@@ -68,8 +70,10 @@ def missing(what: str, error: ModuleNotFoundError) -> KappawattError:
     return KappawattError(f"{what} needs the package {package or error}, which is not installed: {remedy}")
 
 
-def environ(environ: dict[str, str]) -> dict[str, str]:
-    """*environ* for a child Python that must be able to `-m` this very kappawatt and its programs."""
-    root = str(Path(kappawatt.__file__).parents[1])
-    others = [part for part in environ.get("PYTHONPATH", "").split(":") if part and part != root]
-    return {**environ, "PYTHONPATH": ":".join([root, *others])}
+def environ(environ: Mapping[str, str]) -> dict[str, str]:
+    """*environ* for a child Python that must be able to `-m` this very kappawatt and its programs, from any folder."""
+    root = Path(kappawatt.__file__).parents[1]
+    if not (root / "pyproject.toml").is_file():
+        return dict(environ)  # installed: the child finds it as we did
+    others = [part for part in environ.get("PYTHONPATH", "").split(os.pathsep) if part and part != str(root)]
+    return {**environ, "PYTHONPATH": os.pathsep.join([str(root), *others])}

@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -59,7 +60,27 @@ def given_flags(args: argparse.Namespace) -> dict[str, object]:
 
 def say(text: str) -> None:
     """A message for the person, on stderr."""
+    _end_progress()
     print(f"kappawatt: {text}", file=sys.stderr, flush=True)
+
+
+_progress_shown = 0.0
+
+
+def progress(text: str) -> None:
+    """A line on stderr that the next one replaces; away from a terminal, a line every five seconds."""
+    global _progress_shown
+    if sys.stderr.isatty():
+        _progress_shown = time.monotonic()
+        print(f"\r\033[Kkappawatt: {text}", end="", file=sys.stderr, flush=True)
+    elif time.monotonic() - _progress_shown >= 5.0:
+        _progress_shown = time.monotonic()
+        print(f"kappawatt: {text}", file=sys.stderr, flush=True)
+
+
+def _end_progress() -> None:
+    if _progress_shown and sys.stderr.isatty():
+        print("\r\033[K", end="", file=sys.stderr)
 
 
 def print_json(value: object) -> None:

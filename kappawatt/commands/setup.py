@@ -130,7 +130,7 @@ def _schema(args: argparse.Namespace, settings: Settings) -> int:
     if not settings.registry:
         raise SettingsError("schema: no registry is set; give --registry URL or KAPPAWATT_REGISTRY")
     registry = _registry(settings.registry, settings.topic_prefix)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for topic in codec.TOPICS:
         refused = registry.check(topic)
         schema_id = registry.register(topic) if args.what == "register" and refused is None else None
