@@ -2,10 +2,11 @@
 
 import math
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kappawatt.sensors.attribution import Machine, Usage, attribute, share_out
+from kappawatt.sensors.attribution import Machine, Usage, attribute, gpu_weights, share_out
 from kappawatt.sensors.source import Reading
 from kappawatt.wire.codes import DeviceKind, Method
 
@@ -104,3 +105,22 @@ def test_parts_of_any_device_add_up_to_its_reading(kind, energy_uj, usages):
     parts = attribute([reading(kind, energy_uj, name="gpu:0")], MACHINE, usages)
 
     assert sum(part.energy_uj for each in parts.values() for part in each) == energy_uj
+
+
+def test_run_weighs_as_many_as_it_has_of_the_processes_on_the_gpu():
+    users = {"gpu:0": frozenset({1, 2, 3}), "gpu:1": frozenset({9})}
+
+    found = gpu_weights(users, {"a": frozenset({1, 2}), "b": frozenset({3})}, blind=False)
+
+    assert found == {"a": {"gpu:0": 2.0}, "b": {"gpu:0": 1.0}}
+
+
+@pytest.mark.parametrize("users", [frozenset(), frozenset({70_001})], ids=["driver names none", "driver names others"])
+def test_lone_run_in_a_container_has_the_gpus_that_the_container_was_given(users):
+    assert gpu_weights({"gpu:0": users}, {"a": frozenset({1})}, blind=True) == {"a": {"gpu:0": 1.0}}
+
+
+def test_two_runs_in_a_container_are_not_guessed():
+    trees = {"a": frozenset({1}), "b": frozenset({2})}
+
+    assert gpu_weights({"gpu:0": frozenset({70_001})}, trees, blind=True) == {"a": {}, "b": {}}
