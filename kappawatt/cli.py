@@ -45,6 +45,12 @@ def parser() -> argparse.ArgumentParser:
     return main_parser
 
 
+def commands() -> list[str]:
+    """The names of all commands."""
+    (action,) = (each for each in parser()._actions if isinstance(each, argparse._SubParsersAction))
+    return list(action.choices)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     given, others = _split(list(sys.argv[1:] if argv is None else argv))

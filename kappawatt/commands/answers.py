@@ -1,12 +1,13 @@
-"""`ls` and `show RUN`: what the store says."""
+"""`ls`, `show RUN` and `verify`: what the store says, and whether it adds up."""
 
 import argparse
 from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from kappawatt import text
+from kappawatt import programs, text
 from kappawatt.commands import base
 from kappawatt.errors import KappawattError, StoreError
 from kappawatt.settings import Settings, masked
@@ -44,6 +45,18 @@ def add(commands: Any) -> None:
     )
     base.add_json(show)
     base.add_settings(show, "store")
+    check = base.command(
+        commands,
+        "verify",
+        _verify,
+        help="check that nothing was lost or counted twice",
+        about="Checks, to the microjoule: sent = counted + duplicate + rejected + dead; windows + late = total, for\n"
+        "each width; phases = total; and that as many records lie in a file log as the store says it has read.\n"
+        "Stop the flow before: it writes while this reads. Exit code 1 if an equation does not hold.",
+        examples=["kappawatt verify", "kappawatt verify --log file:log --store sqlite:ledger.sqlite --json"],
+    )
+    base.add_json(check)
+    base.add_settings(check, "log", "store")
 
 
 def opened(url: str) -> Store:
@@ -161,6 +174,25 @@ def _metrics(store: Store, run_id: str) -> list[Found]:
     first, last = (datetime.fromtimestamp(run[name] / 1e6, UTC).date() for name in ("first_seen", "last_seen"))
     days = (first + timedelta(days=i) for i in range(min((last - first).days, 366) + 1))
     return [row for day in days for row in store.read("run_metric", {"run_id": run_id, "date": day.isoformat()})]
+
+
+def _verify(args: argparse.Namespace, settings: Settings) -> int:
+    try:
+        from kappawatt import verify  # reads the log in columns, for which it needs NumPy
+    except ModuleNotFoundError as error:
+        raise programs.missing("verify", error) from error
+    store = opened(settings.store)
+    try:
+        checked = verify.verify(store, verify.file_log(settings.log))
+    finally:
+        store.close()
+    if args.json:
+        base.print_json({"equations": checked.equations, "broken": [asdict(each) for each in checked.broken]})
+    else:
+        for each in checked.broken:
+            print(each)
+        print(f"{checked.equations} equations checked, {len(checked.broken)} do not hold")
+    return base.FAILED if checked.broken else base.OK
 
 
 def _print_run(answer: Found) -> None:

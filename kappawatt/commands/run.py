@@ -7,15 +7,16 @@ import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from kappawatt import identity, runner
 from kappawatt.commands import base
 from kappawatt.errors import KappawattError, SettingsError
-from kappawatt.recorder import Job, Recorder, new_id
-from kappawatt.sensors.sampler import boot_host_name
 from kappawatt.settings import Settings
-from kappawatt.summary import Summary
+
+if TYPE_CHECKING:
+    from kappawatt.recorder import Job, Recorder
+    from kappawatt.summary import Summary
 
 STOP_LIMIT_S = 10.0
 
@@ -51,11 +52,15 @@ def _run(args: argparse.Namespace, settings: Settings) -> int:
     if not args.command:
         raise SettingsError("run: there is no command; give it after two dashes: kappawatt run -- python train.py")
     name = args.name or Path(args.command[0]).name
+    from kappawatt.recorder import Job, new_id  # the sensors and the log, which other commands need not wait for
+    from kappawatt.sensors.sampler import boot_host_name
+
+    place = identity.place(os.environ)
     job = Job(
-        run_id=os.environ.get(identity.RUN_ID) or new_id(name, identity.place(os.environ).job),
+        run_id=os.environ.get(identity.RUN_ID) or new_id(name, place.job),
         name=name,
         settings=settings,
-        rank=identity.place(os.environ).rank,
+        rank=place.rank,
         whole_host=args.host_scope,
         measure=os.environ.get(identity.JOIN) != boot_host_name(),
         about={"model": args.model},
@@ -74,7 +79,7 @@ def _run(args: argparse.Namespace, settings: Settings) -> int:
     return ended.code
 
 
-def _measured(command: list[str], job: Job) -> tuple[runner.Ended, Summary | None]:
+def _measured(command: list[str], job: "Job") -> "tuple[runner.Ended, Summary | None]":
     runner.hold_signals()
     recorder = _recorder(job)
     environ = os.environ if recorder is None else _environ_for_child(recorder)
@@ -92,8 +97,10 @@ def _measured(command: list[str], job: Job) -> tuple[runner.Ended, Summary | Non
     return ended, summaries[0]
 
 
-def _recorder(job: Job) -> Recorder | None:
+def _recorder(job: "Job") -> "Recorder | None":
     """A started recorder; None, said on stderr, if nothing can be measured: the command runs all the same."""
+    from kappawatt.recorder import Recorder
+
     recorder = Recorder(job)
     try:
         recorder.start()
@@ -103,12 +110,12 @@ def _recorder(job: Job) -> Recorder | None:
     return recorder
 
 
-def _environ_for_child(recorder: Recorder) -> Mapping[str, str]:
+def _environ_for_child(recorder: "Recorder") -> Mapping[str, str]:
     # A track() inside the command joins this run: its phases and epochs are written, nothing is measured twice.
     return {**os.environ, identity.RUN_ID: recorder.run_id, identity.JOIN: recorder.host_name}
 
 
-def _stopped(recorder: Recorder, ended: runner.Ended) -> Summary | None:
+def _stopped(recorder: "Recorder", ended: runner.Ended) -> "Summary | None":
     try:
         return recorder.stop(ended.status, limit_s=STOP_LIMIT_S)
     except KappawattError as error:
@@ -123,7 +130,7 @@ def _output(path: str) -> TextIO:
         raise KappawattError(f"-o {path}: {error.strerror}; name a file that can be written") from error
 
 
-def _write(summary: Summary, out: TextIO, *, as_json: bool) -> None:
+def _write(summary: "Summary", out: TextIO, *, as_json: bool) -> None:
     text = json.dumps(summary.to_json(), ensure_ascii=False, allow_nan=False) if as_json else str(summary)
     print(text, file=out, flush=True)
 

@@ -11,7 +11,7 @@ from kappawatt.errors import SettingsError
 from kappawatt.settings import Settings
 from kappawatt.stores import open_store
 from kappawatt.stores.tables import TABLES
-from kappawatt.wire import codec
+from kappawatt.wire.schemas import TOPICS
 
 if TYPE_CHECKING:
     from kappawatt.doctor import DeviceFinding, PlaceFinding
@@ -131,7 +131,7 @@ def _schema(args: argparse.Namespace, settings: Settings) -> int:
         raise SettingsError("schema: no registry is set; give --registry URL or KAPPAWATT_REGISTRY")
     registry = _registry(settings.registry, settings.topic_prefix)
     rows: list[dict[str, Any]] = []
-    for topic in codec.TOPICS:
+    for topic in TOPICS:
         refused = registry.check(topic)
         schema_id = registry.register(topic) if args.what == "register" and refused is None else None
         rows.append(
