@@ -21,7 +21,7 @@ MOST_LISTED = 1_000
 MOST_DAYS = 365
 
 
-class BadRequest(ValueError):  # noqa: N818 named as HTTP names it
+class BadRequest(ValueError):
     """A parameter that cannot be used; the message says which and how it should be."""
 
 

@@ -1,7 +1,10 @@
 """The app: frame, routes and API around one store."""
 
+import hashlib
+import logging
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
@@ -16,24 +19,42 @@ from .pieces import pulse_callbacks
 from .reader import Reader
 from .security import Guard, policy
 
+_log = logging.getLogger(__name__)
+
 LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 
-# before.js is no part of {%scripts%}: it runs before the first paint, so that a dark page is never white first.
+ASSETS = Path(__file__).with_name("assets")
+
+# Own files are named here and not by Dash, which lists them only after a first request to `/`: a browser that opens
+# a run's address first would get a page without them. before.js runs before the first paint, so that a dark page is
+# never white first.
 INDEX = """<!DOCTYPE html>
 <html lang="en" data-mantine-color-scheme="light">
 <head>
 {%metas%}
 <title>{%title%}</title>
 <link rel="icon" type="image/svg+xml" href="/assets/icon.svg">
-<script src="/assets/before.js"></script>
+<script src="/assets/before.js?v=VERSION"></script>
 {%css%}
+<link rel="stylesheet" href="/assets/page.css?v=VERSION">
 </head>
 <body>
 {%app_entry%}
 <noscript>This page needs JavaScript; kappawatt ls and kappawatt show RUN give the same numbers.</noscript>
-<footer>{%config%}{%scripts%}{%renderer%}</footer>
+<footer>
+{%config%}{%scripts%}
+<script src="/assets/page.js?v=VERSION"></script>
+<script src="/assets/grid.js?v=VERSION"></script>
+{%renderer%}
+</footer>
 </body>
 </html>"""
+
+
+def index() -> str:
+    """The page's frame; a changed file has another address, so that no browser keeps an old one."""
+    found = hashlib.sha256(b"".join(file.read_bytes() for file in sorted(ASSETS.iterdir()) if file.is_file()))
+    return INDEX.replace("VERSION", found.hexdigest()[:12])
 
 
 def now_us() -> int:
@@ -104,10 +125,11 @@ def build(
         backend="fastapi",
         title="kappawatt",
         update_title="",
-        index_string=INDEX,
-        assets_ignore=r"^before\.js$",
+        index_string=index(),
+        include_assets_files=False,
         suppress_callback_exceptions=True,
         enable_mcp=False,
+        on_error=_report,
         meta_tags=[{"name": "viewport", "content": "width=device-width, initial-scale=1"}],
     )
     # The page polls; without this, Dash's client would knock at a websocket that nobody serves.
@@ -120,14 +142,17 @@ def build(
     return app, Guard(packed, hosts=hosts, policy=policy(app.csp_hashes()))
 
 
+def _report(error: Exception) -> None:
+    # Dash would answer 500 without a word anywhere; the page keeps its last numbers and says that it waits.
+    _log.error("the page could not answer", exc_info=error)
+
+
 def _connect(app: Dash) -> None:
     def page(path: str | None, search: str | None) -> Any:
         return page_at(path or "/", search or "")
 
     app.callback(Output("page", "children"), Input("url", "pathname"), State("url", "search"))(page)
-    app.clientside_callback(
-        ClientsideFunction("kw", "scheme"), Output("scheme", "data"), Input("toggle", "computedColorScheme")
-    )
+    app.clientside_callback(ClientsideFunction("kw", "scheme"), Output("scheme", "data"), Input("url", "pathname"))
     app.clientside_callback(ClientsideFunction("kw", "zone"), Output("zone", "data"), Input("url", "pathname"))
     app.clientside_callback(ClientsideFunction("kw", "title"), Output("page", "title"), Input("url", "pathname"))
     for prefix in ("runs", "run"):

@@ -12,7 +12,7 @@ from typing import Any
 from kappawatt.units import US_PER_S, kwh
 
 from .queries import MOST_POINTS, Curve, Run
-from .text import fixed_zone, scaled, zone_label
+from .text import fixed_zone, scaled, wall_clock, zone_label
 
 Figure = dict[str, Any]
 
@@ -27,8 +27,8 @@ GRAPH_CONFIG: Mapping[str, Any] = {
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'Noto Sans', 'DejaVu Sans', sans-serif"
 PANEL_PX = 200
-TOP_PX, BOTTOM_PX = 28, 52
-_HEADING = 0.2
+TOP_PX, BOTTOM_PX = 8, 52
+_HEADING = 0.22
 """Part of a panel's height that is left free above it for its heading."""
 
 
@@ -83,12 +83,19 @@ def live(found: Run, curve: Curve, *, scheme: str, zone: dt.tzinfo) -> Figure:
     """
     look = LOOKS[scheme]
     steps = _steps(curve, found)
-    offset_us = _offset_us(found.last_us or 0, zone)
+    offset = fixed_zone(found.last_us or 0, zone)
     panels = [_power(steps, curve, look), _rate(steps, look), _cumulated(steps, look)]
     if any(row["loss"] is not None or row["accuracy"] is not None for row in found.metrics):
         panels.append(_learning(found.metrics, look))
     label = f"time ({zone_label(found.last_us or 0, zone)})"
-    return _stacked(panels, look, offset_us=offset_us, time_label=label, revision=found.run_id)
+    return _stacked(panels, look, offset=offset, time_label=label, revision=found.run_id)
+
+
+def blank() -> Figure:
+    """A figure that shows nothing, on no ground: Plotly's own empty one is white."""
+    clear = "rgba(0,0,0,0)"
+    axis = {"visible": False}
+    return {"data": [], "layout": {"paper_bgcolor": clear, "plot_bgcolor": clear, "xaxis": axis, "yaxis": axis}}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,11 +117,6 @@ def _steps(curve: Curve, found: Run) -> list[_Step]:
         start, end = clipped if clipped[0] < clipped[1] else (start, end)
         steps.append(_Step(start=start, end=end, row=row))
     return steps
-
-
-def _offset_us(us: int, zone: dt.tzinfo) -> int:
-    offset = fixed_zone(us, zone).utcoffset(None)
-    return int(offset.total_seconds()) * US_PER_S
 
 
 def _stairs(steps: Sequence[_Step], values: Iterable[float | None]) -> tuple[list[int], list[float | None]]:
@@ -142,7 +144,8 @@ def _filled(steps: Sequence[_Step], values: Sequence[float | None], *, colour: s
     """
     x, y = _stairs(steps, values)
     ground_x, ground_y = _grounded(x, y)
-    line, fill = more.pop("hovertemplate"), {key: more.pop(key) for key in ("fillcolor", "fillpattern") if key in more}
+    line = more.pop("hovertemplate")
+    fill: Figure = {key: more.pop(key) for key in ("fillcolor", "fillpattern") if key in more}
     group = {"type": "scatter", "mode": "lines", "legendgroup": more["name"], "showlegend": False}
     return [
         {
@@ -155,7 +158,8 @@ def _filled(steps: Sequence[_Step], values: Sequence[float | None], *, colour: s
 
 def _grounded(x: Sequence[int], y: Sequence[float | None]) -> tuple[list[int], list[float]]:
     """The same stairs with each gap at zero, from its begin to the next value."""
-    places, values = [], []
+    places: list[int] = []
+    values: list[float] = []
     for place, value in zip(x, y, strict=True):
         if values and values[-1] == 0 and value is not None and place > places[-1]:
             places.append(place)
@@ -203,37 +207,36 @@ def _rate(steps: Sequence[_Step], look: Look) -> _Panel:
         steps, values, name="emission rate", colour=look.emissions, fillcolor=look.emissions_fill,
         hovertemplate="%{y:.4~g} g CO₂e per hour", **pattern,
     )  # fmt: skip
-    note = "" if kinds <= {"actual"} else f" · intensity {' and '.join(sorted(kinds))}"
-    return _Panel(heading=f"<b>Emission rate</b>, g CO₂e per hour{note}", traces=traces)
+    note = "" if kinds <= {"actual"} else f" · {' and '.join(sorted(kinds))} intensity"
+    return _Panel(heading=f"<b>Emission rate</b>, g CO₂e/h{note}", traces=traces)
 
 
 def _cumulated(steps: Sequence[_Step], look: Look) -> _Panel:
     energy_uj, emissions_g = 0, 0.0
     energies: list[float] = [0.0]
-    emissions: list[float | None] = [0.0]
+    masses: list[float | None] = [0.0]
     for step in steps:
         energy_uj += step.row["energy_uj"]
         emissions_g += step.row["emissions_g"] or 0.0
         energies.append(kwh(energy_uj) * 1e3)
-        emissions.append(None if step.row["emissions_g"] is None else emissions_g)
+        masses.append(None if step.row["emissions_g"] is None else emissions_g)
     x = [steps[0].start, *(step.end for step in steps)] if steps else []
-    factor, unit = _unit(energies[-1], "Wh")
-    left = {
-        "type": "scatter", "mode": "lines", "x": x, "y": [value * factor for value in energies] if steps else [],
-        "name": "energy", "line": _pen(look.ink), "hovertemplate": f"%{{y:.4~g}} {unit} so far", "showlegend": False,
-    }  # fmt: skip
-    heading = f"<b>So far</b>: energy, {unit}"
-    if all(step.row["emissions_g"] is None for step in steps):
-        return _Panel(heading=heading, traces=[left])
+    energy_factor, energy_unit = _unit(energies[-1], "Wh")
     mass_factor, mass_unit = _unit(emissions_g, "g")
-    masses = [None if grams is None else grams * mass_factor for grams in emissions]
-    right = {
-        "type": "scatter", "mode": "lines", "x": x, "y": masses,
-        "name": "emissions", "line": {**_pen(look.emissions), "dash": "dash"},
-        "hovertemplate": f"%{{y:.4~g}} {mass_unit} CO₂e so far", "showlegend": False,
+    base = {"type": "scatter", "mode": "lines", "x": x, "showlegend": False}
+    energy = {
+        **base, "y": [value * energy_factor for value in energies][: len(x)], "name": "energy", "line": _pen(look.ink),
+        "hovertemplate": f"%{{y:.4~g}} {energy_unit} so far",
     }  # fmt: skip
-    heading += f' · <span style="color:{look.emissions}">emissions, {mass_unit} CO₂e (right, dashed)</span>'
-    return _Panel(heading=heading, traces=[left], right=[right])
+    if all(step.row["emissions_g"] is None for step in steps):
+        return _Panel(heading=f"<b>So far</b>, {energy_unit}", traces=[energy])
+    emissions = {
+        **base, "y": [None if grams is None else grams * mass_factor for grams in masses], "name": "emissions",
+        "line": {"color": look.emissions, "width": 0}, "fill": "tozeroy", "fillcolor": look.emissions_fill,
+        "hovertemplate": f"%{{y:.4~g}} {mass_unit} CO₂e so far",
+    }  # fmt: skip
+    heading = f"<b>So far</b>, {mass_unit} CO₂e (area) · {energy_unit} (line, right)"
+    return _Panel(heading=heading, traces=[emissions], right=[energy])
 
 
 def _learning(metrics: Sequence[Mapping[str, Any]], look: Look) -> _Panel:
@@ -252,8 +255,8 @@ def _learning(metrics: Sequence[Mapping[str, Any]], look: Look) -> _Panel:
     loss = points("loss", "loss", _pen(look.learning))
     accuracy = points("accuracy", "accuracy", {**_pen(look.quiet), "dash": "dash"})
     if not loss:
-        return _Panel(heading="<b>Learning</b>: accuracy", traces=accuracy, zero=False)
-    heading = "<b>Learning</b>: loss" + (" · accuracy (right, dashed)" if accuracy else "")
+        return _Panel(heading="<b>Learning</b>, accuracy", traces=accuracy, zero=False)
+    heading = "<b>Learning</b>, loss" + (" · accuracy (right, dashed)" if accuracy else "")
     return _Panel(heading=heading, traces=loss, right=accuracy, zero=False)
 
 
@@ -270,7 +273,7 @@ def thin(points: Sequence[tuple[int, float]], most: int = MOST_POINTS) -> list[t
     return kept
 
 
-def _stacked(panels: Sequence[_Panel], look: Look, *, offset_us: int, time_label: str, revision: str) -> Figure:
+def _stacked(panels: Sequence[_Panel], look: Look, *, offset: dt.timezone, time_label: str, revision: str) -> Figure:
     """All panels on one x axis, so that zoom and hover go through all of them."""
     data: list[Figure] = []
     axes: Figure = {}
@@ -287,9 +290,10 @@ def _stacked(panels: Sequence[_Panel], look: Look, *, offset_us: int, time_label
         data += [{**trace, "xaxis": "x", "yaxis": f"y{right}"} for trace in panel.right]
         headings.append(_heading(panel.heading, top, look))
     for trace in data:
-        trace["x"] = [(x + offset_us) // 1_000 for x in trace["x"]]
+        # As text: Plotly has no zones, and would shift numbers by the offset that the browser has today.
+        trace["x"] = [wall_clock(x, offset) for x in trace["x"]]
     title = {"text": time_label, "standoff": 8, "font": {"size": 12}}
-    axes["xaxis"] = _axis(look, type="date", anchor=f"y{_axis_number(2 * len(panels) - 1)}", title=title, nticks=8)
+    axes["xaxis"] = _axis(look, type="date", anchor=f"y{_axis_number(2 * len(panels) - 1)}", title=title, tickangle=0)
     return {"data": data, "layout": {**_layout(look, revision, len(panels)), **axes, "annotations": headings}}
 
 
@@ -300,7 +304,6 @@ def _axis_number(number: int) -> str:
 
 def _layout(look: Look, revision: str, panels: int) -> Figure:
     clear = "rgba(0,0,0,0)"
-    legend_y = 1 - _HEADING / panels
     return {
         "height": height_px(panels),
         "margin": {"l": 52, "r": 52, "t": TOP_PX, "b": BOTTOM_PX},
@@ -310,14 +313,7 @@ def _layout(look: Look, revision: str, panels: int) -> Figure:
         "hovermode": "x unified",
         "hoversubplots": "axis",
         "hoverlabel": {"bgcolor": look.card, "bordercolor": look.grid, "font": {"color": look.ink}},
-        "legend": {
-            "orientation": "h",
-            "x": 1,
-            "xanchor": "right",
-            "y": legend_y,
-            "yanchor": "bottom",
-            "bgcolor": clear,
-        },
+        "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": 1, "yanchor": "top", "bgcolor": clear},
         "modebar": {"bgcolor": clear, "color": look.quiet, "activecolor": look.ink},
         "dragmode": "zoom",
         "uirevision": revision,
@@ -338,8 +334,8 @@ def _axis(look: Look, **more: Any) -> Figure:
 
 def _heading(text: str, y: float, look: Look) -> Figure:
     return {
-        "text": text, "xref": "paper", "yref": "paper", "x": 0, "y": y, "xanchor": "left", "yanchor": "bottom",
-        "showarrow": False, "align": "left", "font": {"color": look.ink, "size": 13},
+        "text": text, "xref": "paper", "yref": "paper", "x": 0, "xshift": -44, "y": y, "xanchor": "left",
+        "yanchor": "bottom", "showarrow": False, "align": "left", "font": {"color": look.ink, "size": 13},
     }  # fmt: skip
 
 
@@ -348,7 +344,7 @@ def _pen(colour: str, shape: str = "linear") -> Figure:
 
 
 def _hatch(colour: str, ground: str) -> Figure:
-    return {"shape": "/", "fgcolor": colour, "bgcolor": ground, "size": 7, "solidity": 0.12, "fillmode": "replace"}
+    return {"shape": "/", "fgcolor": colour, "bgcolor": ground, "fgopacity": 0.55, "size": 7, "solidity": 0.12}
 
 
 def _unit(greatest: float, unit: str) -> tuple[float, str]:

@@ -28,6 +28,8 @@ class Listing:
     generation: int
     cut: bool
     """There are more than `MOST_RUNS`."""
+    older: bool
+    """None of these days has a run, but the store knows some."""
 
 
 class Fleet:
@@ -65,7 +67,13 @@ class Fleet:
         self._generation += 1
         lines = [self._line(store, row, now) for row in listed[:MOST_RUNS]]
         newest = max((self._changed[one.run_id] for one in lines), default=0)
-        return Listing(lines=lines, changed=self._changed, generation=newest, cut=len(listed) > MOST_RUNS)
+        return Listing(
+            lines=lines,
+            changed=self._changed,
+            generation=newest,
+            cut=len(listed) > MOST_RUNS,
+            older=not listed and any(True for _ in store.scan("runs_by_date")),
+        )
 
     def _listed(self, store: Store, day: str, now: int) -> list[dict[str, Any]]:
         """Rows of one day of the list; days that are over are looked up only now and then."""

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import dash_mantine_components as dmc
 from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html
 
 from .queries import Sums
@@ -31,7 +30,10 @@ def pulse(prefix: str) -> html.Div:
                         className="if-dead",
                     ),
                     html.Div(
-                        notice("Waiting for the store", "It has not answered for some seconds."),
+                        notice(
+                            "Waiting for an answer",
+                            "The store is slow, or the server has said on its terminal why not.",
+                        ),
                         className="if-slow",
                     ),
                 ],
@@ -95,9 +97,9 @@ def card(
     )
 
 
-def skeletons(count: int) -> html.Div:
+def skeletons(count: int, style: str = "cards") -> html.Div:
     """As many grey cards as there will be numbers, of the same height."""
-    return html.Div([dmc.Skeleton(height=104, radius="md") for _ in range(count)], className="cards")
+    return html.Div([html.Div(className="card skeleton") for _ in range(count)], className=style)
 
 
 def simulated_badge(text: str = "simulated") -> html.Span:
@@ -116,23 +118,16 @@ def fleet_cards(found: Sums) -> html.Div:
     number, unit = energy(found.energy_uj)
     grams, mass_unit = mass(found.emissions_g)
     litres, litre = scaled(found.water_l, "L")
-    simulated = [simulated_badge(f"{found.simulated} simulated")] if found.simulated else []
-    unpriced = (
-        f"{percent(_part(found.unpriced_uj, found.energy_uj))} of the energy unpriced" if found.unpriced_uj else ""
-    )
     costs = " + ".join(money(amount, currency) for currency, amount in found.costs) or MISSING
+    running = f"{found.running:,} running" if found.runs else ""
+    simulated = [simulated_badge(f"{found.simulated:,} simulated")] if found.simulated else []
+    estimated, unpriced = part(found.estimated_uj, found.energy_uj), part(found.unpriced_uj, found.energy_uj)
+    exact, left_out = _exact(found.energy_uj), noted(unpriced or None, "of the energy unpriced")
     return html.Div(
         [
-            card("Runs", f"{found.runs:,}", "", f"{found.running:,} running", *simulated, identity="sum-runs"),
-            card(
-                "Energy",
-                number,
-                unit,
-                f"{percent(_part(found.estimated_uj, found.energy_uj))} estimated",
-                hint=_exact(found.energy_uj),
-                identity="sum-energy",
-            ),
-            card("Emissions", grams, f"{mass_unit} CO₂e", unpriced, identity="sum-emissions"),
+            card("Runs", f"{found.runs:,}", "", running, *simulated, identity="sum-runs"),
+            card("Energy", number, unit, noted(estimated, "estimated"), hint=exact, identity="sum-energy"),
+            card("Emissions", grams, f"{mass_unit} CO₂e", left_out, identity="sum-emissions"),
             card("Water", litres, litre, identity="sum-water"),
             card("Cost", costs, "", identity="sum-cost"),
         ],
@@ -140,8 +135,18 @@ def fleet_cards(found: Sums) -> html.Div:
     )
 
 
-def _part(part: int | None, whole: int | None) -> float | None:
-    return None if part is None or not whole else part / whole
+def part(amount: int | None, whole: int | None) -> float | None:
+    """A share of one; None if it is unknown or there is nothing to share."""
+    return None if amount is None or not whole else amount / whole
+
+
+def noted(share: float | None, what: str) -> str:
+    """A share in words, or nothing if it is unknown.
+
+    >>> noted(0.25, "estimated"), noted(None, "estimated")
+    ('25.0 % estimated', '')
+    """
+    return "" if share is None else f"{percent(share)} {what}"
 
 
 def _exact(energy_uj: int | None) -> str | None:

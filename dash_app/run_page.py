@@ -10,7 +10,7 @@ from kappawatt.errors import StoreError
 from kappawatt.stores import Store
 
 from . import run_view
-from .figures import GRAPH_CONFIG, LOOKS, height_px, live
+from .figures import GRAPH_CONFIG, LOOKS, blank, height_px, live
 from .logs import newest_us
 from .pieces import notice, pulse, skeletons
 from .queries import Curve, Run, curve, provider_of, run
@@ -18,6 +18,7 @@ from .reader import Reader, shown_url
 from .text import zone_of
 
 MOST_ID = 256
+SHOWN, HIDDEN = "panel", "panel hidden"
 
 Answer = tuple[Run, Curve, str | None]
 
@@ -34,10 +35,12 @@ def layout(run_id: str) -> html.Div:
             html.Section(
                 [
                     html.H2("Over time"),
-                    dcc.Graph(id="run-graph", config=dict(GRAPH_CONFIG), style=_height(3), className="graph"),
+                    dcc.Graph(
+                        id="run-graph", config=dict(GRAPH_CONFIG), figure=blank(), style=_height(3), className="graph"
+                    ),
                 ],
                 id="run-charts",
-                className="panel",
+                className="panel waiting",
                 **{"aria-label": "Curves of power, emission rate and totals"},
             ),
             html.Section(id="run-phases", className="panel"),
@@ -104,6 +107,8 @@ def register(app: Dash, reader: Reader, clock_us: Callable[[], int], log_url: st
             gone = notice(
                 f"No answer from the store {shown_url(reader.url)}", str(error), kind="error", identity="run-gone"
             )
+            if seen is None:
+                return gone, no_update, None, *same[2:], HIDDEN, None, beat
             return gone, *same, no_update, no_update, beat
         if found is None:
             return (
@@ -122,7 +127,7 @@ def register(app: Dash, reader: Reader, clock_us: Callable[[], int], log_url: st
         warnings = run_view.notices(found[0], now_us=now, zone=zone_of(zone), log_us=newest_us(log_url))
         print_ = fingerprint(found, scheme, zone)
         parts = same if print_ == seen else update(found, scheme=scheme, zone=zone)
-        return warnings, *parts, {}, print_, beat
+        return warnings, *parts, SHOWN if found[1].rows else HIDDEN, print_, beat
 
     app.callback(
         Output("run-notice", "children"),
@@ -132,7 +137,7 @@ def register(app: Dash, reader: Reader, clock_us: Callable[[], int], log_url: st
         Output("run-graph", "style"),
         Output("run-phases", "children"),
         Output("run-facts", "children"),
-        Output("run-charts", "style"),
+        Output("run-charts", "className"),
         Output("run-seen", "data"),
         Output("run-beat", "data"),
         Input("run-ask", "data"),

@@ -9,7 +9,7 @@ from dash import dcc, html
 
 from kappawatt.units import US_PER_S, kwh
 
-from .pieces import card, notice, simulated_badge, status_badge
+from .pieces import card, noted, notice, part, simulated_badge, status_badge
 from .queries import Curve, Run
 from .text import MISSING, clock, digits, duration, energy, inert, mass, moment, money, percent, scaled
 
@@ -52,10 +52,9 @@ def head(found: Run) -> list[Any]:
         html.Div([html.H1(title(found)), *badges], className="run-title"),
         html.Dl(
             [
-                part
+                html.Div([html.Dt(name), html.Dd(value)])
                 for name, value in [("run id", inert(found.run_id)), *known]
                 if value
-                for part in (html.Div([html.Dt(name), html.Dd(value)]),)
             ],
             className="meta",
         ),
@@ -85,6 +84,15 @@ def unknown(run_id: str) -> list[Any]:
 def notices(found: Run, *, now_us: int, zone: dt.tzinfo, log_us: int | None) -> list[Any]:
     """What a reader must know before believing the numbers."""
     made = []
+    if not found.total:
+        made.append(
+            notice(
+                "No energy yet" if found.run.get("status") == "running" else "No energy",
+                "The run has announced itself, but none of its samples has arrived.",
+                kind="info",
+                identity="run-no-energy",
+            )
+        )
     silent = found.silent_us(now_us)
     if silent is not None:
         heard = now_us - silent
@@ -137,11 +145,10 @@ def cards(found: Run, zone: dt.tzinfo) -> html.Div:
     grams, mass_unit = mass(total.get("emissions_g"))
     litres, litre = scaled(total.get("water_l"), "L")
     mean, watt = scaled(energy_uj / span_us if energy_uj is not None and span_us else None, "W")
-    peak = " ".join(scaled(total.get("power_w_max"), "W"))
-    estimated = _part(total.get("estimated_uj"), energy_uj)
+    estimated = part(total.get("estimated_uj"), energy_uj)
     measured = None if estimated is None else 1 - estimated
     exact = None if energy_uj is None else f"exactly {energy_uj:,} µJ"
-    energy_kwh = digits(None if energy_uj is None else kwh(energy_uj), 4)
+    peak = f"highest 5 s: {' '.join(scaled(total.get('power_w_max'), 'W'))}" if energy_uj is not None else ""
     start = moment(found.run.get("started_at") or found.first_us, zone)
     water_note = "no water factor known" if total.get("water_l") is None else ""
     cost_note = "no price known" if total.get("cost") is None else ""
@@ -149,17 +156,23 @@ def cards(found: Run, zone: dt.tzinfo) -> html.Div:
     bar = _bar(measured)
     return html.Div(
         [
-            card("Energy", number, unit, f"{energy_kwh} kWh", hint=exact, identity="kpi-energy"),
+            card("Energy", number, unit, _other_unit(energy_uj, unit), hint=exact, identity="kpi-energy"),
             card("Emissions", grams, f"{mass_unit} CO₂e", _intensity(total), identity="kpi-emissions"),
             card("Water", litres, litre, water_note, identity="kpi-water"),
             card("Cost", cost, "", cost_note, identity="kpi-cost"),
-            card("Power", mean, f"{watt} mean", f"highest 5 s: {peak}", identity="kpi-power"),
+            card("Power", mean, f"{watt} mean", peak, identity="kpi-power"),
             card("Duration", duration(_length(found)), "", f"from {start}", identity="kpi-duration"),
             card("Coverage", percent(total.get("coverage")), "", _seen(total), hint=_COVERAGE, identity="kpi-coverage"),
-            card("Measured", percent(measured), "", bar, f"{percent(estimated)} estimated", identity="kpi-measured"),
+            card("Measured", percent(measured), "", bar, noted(estimated, "estimated"), identity="kpi-measured"),
         ],
         className="cards",
     )
+
+
+def _other_unit(energy_uj: int | None, unit: str) -> str:
+    if energy_uj is None:
+        return ""
+    return " ".join(scaled(energy_uj / 1e6, "J")) if unit == "kWh" else f"{digits(kwh(energy_uj), 4)} kWh"
 
 
 def facts(found: Run, curve: Curve, provider: str | None) -> list[Any]:
@@ -169,10 +182,10 @@ def facts(found: Run, curve: Curve, provider: str | None) -> list[Any]:
     rows = [
         ("Energy by device", _devices(total)),
         ("Energy by method", _methods(total)),
-        ("Carbon intensity", _intensity(total)),
-        ("Its kind", _KIND_TEXT.get(kind or "", kind or MISSING)),
-        ("Its zone", _zone(run.get("zone"), level)),
-        ("Its provider", inert(provider) or MISSING),
+        ("Intensity", _intensity(total)),
+        ("Intensity: kind", _KIND_TEXT.get(kind or "", kind or MISSING)),
+        ("Intensity: zone", _zone(run.get("zone"), level)),
+        ("Intensity: provider", inert(provider) or MISSING),
         ("PUE", digits(run.get("pue")) if run.get("pue") is not None else "1.0 (none given)"),
         ("Site water", f"{digits(run['wue_l_per_kwh'])} L/kWh" if run.get("wue_l_per_kwh") is not None else MISSING),
         ("Curves", _curves(found, curve)),
@@ -213,7 +226,7 @@ def _phase(row: Mapping[str, Any], whole: int) -> html.Tr:
     values = (
         duration(row["duration_us"]),
         " ".join(energy(row["energy_uj"])),
-        percent(_part(row["energy_uj"], whole)),
+        percent(part(row["energy_uj"], whole)),
         " ".join(scaled(mean_w, "W")),
         " ".join((*mass(row["emissions_g"]), "CO₂e")),
     )
@@ -272,14 +285,17 @@ def _devices(total: Mapping[str, Any]) -> Any:
     return html.Div(
         [
             html.Div(
-                [html.Div(className=style, style={"width": f"{part / whole * 100:.2f}%"}) for part, _, style in known],
+                [
+                    html.Div(className=style, style={"width": f"{amount / whole * 100:.2f}%"})
+                    for amount, _, style in known
+                ],
                 className="bar bar-devices",
                 **{"aria-hidden": "true"},
             ),
             html.Div(
                 [
-                    html.Span([html.I(className=f"dot {style}"), f"{label} {percent(part / whole)}"])
-                    for part, label, style in known
+                    html.Span([html.I(className=f"dot {style}"), f"{label} {percent(amount / whole)}"])
+                    for amount, label, style in known
                 ],
                 className="key",
             ),
@@ -321,7 +337,3 @@ def _length(found: Run) -> int | None:
         (us for us in (found.last_us, found.run.get("last_seen")) if us is not None), default=None
     )
     return None if first is None or last is None else max(0, last - first)
-
-
-def _part(part: int | None, whole: int | None) -> float | None:
-    return None if part is None or not whole else part / whole

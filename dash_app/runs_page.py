@@ -13,7 +13,7 @@ from kappawatt.units import kwh
 
 from .fleet import Fleet, Listing
 from .pieces import fleet_cards, notice, pulse, skeletons
-from .queries import STALE_US, Line, matching, sums
+from .queries import DAY_US, STALE_US, Line, matching, sums
 from .reader import Reader, shown_url
 from .text import clock, digits, duration, inert, money, percent, zone_of
 
@@ -30,13 +30,13 @@ def _shown(field: str) -> dict[str, Any]:
 
 
 COLUMNS: list[dict[str, Any]] = [
-    {"headerName": "Run", "field": "name", "cellRenderer": "RunLink", "minWidth": 260, "flex": 2},
-    {"headerName": "Status", "field": "status", "cellRenderer": "RunStatus", "width": 150},
+    {"headerName": "Run", "field": "name", "cellRenderer": "RunLink", "minWidth": 200, "flex": 2},
+    {"headerName": "Status", "field": "status", "cellRenderer": "RunStatus", "width": 165},
     {
         "headerName": "Started",
         "field": "started_us",
         "valueFormatter": {"function": "kwTime(params.value)"},
-        "width": 165,
+        "width": 190,
         "sort": "desc",
         "sortingOrder": ["desc", "asc"],
     },
@@ -44,7 +44,7 @@ COLUMNS: list[dict[str, Any]] = [
     {"headerName": "Emissions, g CO₂e", **_shown("emissions"), "width": 160},
     {"headerName": "Estimated", **_shown("estimated"), "width": 110},
     {"headerName": "Coverage", **_shown("coverage"), "width": 110},
-    {"headerName": "Cost", **_shown("cost"), "width": 120},
+    {"headerName": "Cost", **_shown("cost"), "width": 110},
     {"headerName": "User", "field": "user", "width": 120},
     {"headerName": "Project", "field": "project", "width": 140},
     {"headerName": "Model", "field": "model", "width": 140},
@@ -60,7 +60,7 @@ def layout(query: Mapping[str, str]) -> html.Div:
             html.H1("Runs"),
             pulse("runs"),
             html.Div(id="runs-notice"),
-            html.Div(skeletons(5), id="runs-sums", **{"aria-live": "off"}),
+            html.Div(skeletons(5, "cards cards-5"), id="runs-sums", **{"aria-live": "off"}),
             html.Div(
                 [
                     dmc.TextInput(
@@ -171,7 +171,8 @@ def flow_notice(lines: list[Line], now_us: int, zone: str) -> Any:
     """Says so if runs should be sending and none of them does."""
     running = [one for one in lines if one.status == "running"]
     heard = max((one.started_us if one.last_us is None else one.last_us for one in running), default=None)
-    if heard is None or now_us - heard <= STALE_US:
+    # What is silent for longer has rather ended without a word; its line in the list says that it has no data.
+    if heard is None or not STALE_US < now_us - heard < DAY_US:
         return None
     return notice(
         f"Flow down or stalled – last data {clock(heard, now_us, zone_of(zone))}",
@@ -197,10 +198,11 @@ def nothing(listing: Listing, shown: list[Line], text: str, days: str, simulated
         )
     return html.Div(
         [
-            html.H2("No runs yet" if days == "365" else f"No runs in the last {RANGES[days]}"),
+            html.H2(f"No runs in the last {RANGES[days]}" if listing.older else "No runs yet"),
             html.P("Put this before the command that trains, and it appears here within seconds:"),
             html.Pre("kappawatt run -- python train.py", className="command"),
             html.P(["or, in Python: ", html.Code('with kappawatt.track(name="my run"): …')]),
+            html.P("Older runs: choose a longer time.") if listing.older else None,
             html.P(["Only looking around? ", html.Code("kappawatt demo"), " shows a real and some simulated runs."]),
         ],
         className="empty",
@@ -228,7 +230,8 @@ def register(app: Dash, reader: Reader, clock_us: Callable[[], int]) -> None:
             listing = await reader.ask(lambda store: fleet.look(store, int(days if days in RANGES else DEFAULT_DAYS)))
         except StoreError as error:
             gone = notice(f"No answer from the store {shown_url(reader.url)}", str(error), kind="error")
-            return gone, no_update, no_update, no_update, no_update, no_update, no_update, no_update, beat
+            sums_, list_ = (None, {"display": "none"}) if seen is None else (no_update, no_update)
+            return gone, sums_, no_update, no_update, None, list_, no_update, no_update, beat
         new = update(
             listing,
             fleet.id,

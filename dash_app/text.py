@@ -95,8 +95,8 @@ def percent(part: float | None) -> str:
 def duration(us: int | None) -> str:
     """A time span by its two greatest parts.
 
-    >>> duration(3_725_000_000), duration(59_400_000), duration(90_000_000_000), duration(None)
-    ('1 h 2 min', '59.4 s', '1 d 1 h', '–')
+    >>> duration(3_725_000_000), duration(59_400_000), duration(86_400_000_000), duration(None)
+    ('1 h 2 min', '59.4 s', '1 d', '–')
     """
     if us is None or us < 0:
         return MISSING
@@ -104,11 +104,11 @@ def duration(us: int | None) -> str:
     if seconds < 60:
         return f"{seconds:.1f} s" if seconds % 1 else f"{seconds:.0f} s"
     whole = int(seconds)
-    if whole < 3_600:
-        return f"{whole // 60} min {whole % 60} s"
-    if whole < 86_400:
-        return f"{whole // 3_600} h {whole % 3_600 // 60} min"
-    return f"{whole // 86_400} d {whole % 86_400 // 3_600} h"
+    for length, name, part, part_name in ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "min"), (60, "min", 1, "s")):
+        if whole >= length:
+            rest = whole % length // part
+            return f"{whole // length:,} {name}" + (f" {rest} {part_name}" if rest else "")
+    return MISSING
 
 
 def zone_of(name: str | None) -> dt.tzinfo:
@@ -146,6 +146,15 @@ def moment(us: int | None, zone: dt.tzinfo) -> str:
     '1970-01-01 09:00:00'
     """
     return MISSING if us is None else f"{_instant(us).astimezone(zone):%Y-%m-%d %H:%M:%S}"
+
+
+def wall_clock(us: int, zone: dt.tzinfo) -> str:
+    """Date and time to the microsecond in *zone*, without naming it.
+
+    >>> wall_clock(1_500_000, dt.UTC)
+    '1970-01-01T00:00:01.500000'
+    """
+    return _instant(us).astimezone(zone).replace(tzinfo=None).isoformat()
 
 
 def clock(us: int, now_us: int, zone: dt.tzinfo) -> str:

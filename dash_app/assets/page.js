@@ -43,11 +43,14 @@
     return same();
   }
 
-  function scheme(computed) {
-    if (!computed) return same();
-    document.documentElement.dataset.agThemeMode = computed;
-    return computed;
-  }
+  // The attribute tells what is shown; the switch's own property says `light` first, whatever the system prefers.
+  const root = document.documentElement;
+  const scheme = () => (root.dataset.mantineColorScheme === 'dark' ? 'dark' : 'light');
+  new MutationObserver(() => {
+    if (root.dataset.agThemeMode === scheme()) return;
+    root.dataset.agThemeMode = scheme();
+    window.dash_clientside.set_props('scheme', { data: scheme() });
+  }).observe(root, { attributes: true, attributeFilter: ['data-mantine-color-scheme'] });
 
   function zone() {
     return Intl.DateTimeFormat().resolvedOptions().timeZone || 'UTC';
