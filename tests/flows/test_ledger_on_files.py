@@ -1,0 +1,132 @@
+"""The main job over Avro files into SQLite, held against the oracle: every table, every column."""
+
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from kappawatt.errors import StoreError
+from kappawatt.stores import open_store
+from tests.flows.flows import Flow, kill, wait_for
+from tests.flows.ledger_compare import differences
+from tests.oracle.generate import small
+from tests.oracle.model import Log
+from tests.oracle.truth import expected_tables
+from tests.oracle.write_log import write_files
+
+
+def flow_over(log: Log, folder: Path) -> Flow:
+    write_files(log, folder / "log")
+    return Flow(log=f"file:{folder / 'log'}", store=f"sqlite:{folder / 'ledger.sqlite'}", state=folder / "state")
+
+
+def differing(flow: Flow, log: Log) -> list[str]:
+    store = open_store(flow.store)
+    try:
+        return differences(store, expected_tables(log))
+    finally:
+        store.close()
+
+
+@pytest.mark.parametrize(("seed", "processes"), [(1, 1), (2, 2), (3, 3), (4, 1)])
+def test_store_equals_the_oracle(tmp_path: Path, seed: int, processes: int) -> None:
+    log = small(seed)
+    flow = flow_over(log, tmp_path)
+
+    flow.run(processes=processes)
+
+    assert differing(flow, log) == []
+
+
+def test_second_run_over_the_same_log_changes_nothing(tmp_path: Path) -> None:
+    log = small(5)
+    flow = flow_over(log, tmp_path)
+    flow.run()
+
+    flow.run(processes=2)
+
+    assert differing(flow, log) == []
+
+
+def test_later_run_goes_on_over_a_longer_log(tmp_path: Path) -> None:
+    log = small(6)
+    first = replace(
+        log,
+        samples={name: records[: len(records) // 2] for name, records in log.samples.items()},
+        intensity=log.intensity[: len(log.intensity) // 2],
+        run_events=log.run_events[: len(log.run_events) // 2],
+        append_us=None,
+    )
+    flow = flow_over(first, tmp_path)
+    flow.run()
+
+    write_files(log, tmp_path / "log")  # the same files, longer
+    flow.run()
+
+    assert differing(flow, log) == []
+
+
+def test_rebuild_gives_the_same_rows(tmp_path: Path) -> None:
+    log = small(7)
+    flow = flow_over(log, tmp_path)
+    flow.run()
+
+    flow.run("--rebuild")
+
+    assert differing(flow, log) == []
+
+
+def test_lost_state_is_rebuilt_from_the_log(tmp_path: Path) -> None:
+    log = small(8)
+    flow = flow_over(log, tmp_path)
+    flow.run()
+    (flow.state / "identity.json").unlink()
+
+    flow.run()
+
+    assert differing(flow, log) == []
+
+
+def test_drained_live_flow_is_finished_by_a_bounded_run(tmp_path: Path) -> None:
+    log = small(9)
+    flow = flow_over(log, tmp_path)
+    live = flow.start(until_end=False, processes=2)
+    try:
+        wait_for(lambda: rows(flow, "run_total") > 0, what="first totals")
+        live.send_signal(signal.SIGTERM)
+        assert live.wait(60) == 0
+    finally:
+        kill(live)
+
+    flow.run()
+
+    assert differing(flow, log) == []
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_killed_flow_goes_on_exactly(tmp_path: Path, processes: int) -> None:
+    log = small(10)
+    flow = flow_over(log, tmp_path)
+    for table in ("accounting", "run_window_5s", "zone_window_1h"):
+        dying = flow.start(processes=processes)
+        try:
+            wait_for(lambda table=table: rows(flow, table) > 0, what=f"a row in {table}")
+        finally:
+            kill(dying)
+
+    flow.run(processes=3 - processes)
+
+    assert differing(flow, log) == []
+
+
+def rows(flow: Flow, table: str) -> int:
+    """How many rows a table has by now; 0 while there is no store yet."""
+    try:
+        store = open_store(flow.store, read_only=True)
+    except StoreError:
+        return 0
+    try:
+        return sum(1 for _ in store.scan(table))
+    finally:
+        store.close()
