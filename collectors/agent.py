@@ -271,7 +271,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         "spool_max_days",
     )
     settings = load(base.given_flags(parser.parse_args(argv)))
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("kappawatt").setLevel(logging.INFO)  # not the clients': they tell every request
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

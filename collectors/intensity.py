@@ -8,64 +8,29 @@ any actual, estimated or forecast value goes before them, so publishing them nev
 """
 
 import argparse
-import csv
 import sys
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
-from pathlib import Path
 
-from kappawatt import grid
+from kappawatt import grid, static_intensity
 from kappawatt.errors import SettingsError
 from kappawatt.settings import Settings, load, masked
-from kappawatt.units import US_PER_S
 from kappawatt.wire.records import Intensity
 
 from .sink import open_sink
-
-TABLE = grid.DATA / "intensity_yearly.csv"
-PROVIDER = "ember"
-
-
-def _us(year: int, month: int = 1, day: int = 1) -> int:
-    return int(datetime(year, month, day, tzinfo=UTC).timestamp()) * US_PER_S
-
-
-VALID_FROM, VALID_TO = _us(2000), _us(2100)
-PUBLISHED_AT = _us(2025, 8, 3)
-"""When the bundled edition was read; fixed, so that publishing again writes the same records."""
 
 PARTITION = "ember-yearly-2025.08.03"
 """Partition of a file log that holds the bundled edition."""
 
 
-def records(zones: Iterable[str] | None = None, *, table: Path = TABLE) -> list[Intensity]:
+def records(zones: Iterable[str] | None = None) -> list[Intensity]:
     """The newest year of every country and of `WORLD`, or of *zones* and what they fall back to, sorted by zone.
 
     >>> [record.zone for record in records(["DE-LU"])]
     ['DEU', 'WORLD']
     """
-    wanted = None if zones is None else {each for zone in zones for each in grid.fallbacks(zone)}
-    with table.open(encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if wanted is None or row["zone"] in wanted]
-    return [_record(row) for row in sorted(rows, key=lambda row: row["zone"])]
-
-
-def _record(row: dict[str, str]) -> Intensity:
-    year = int(row["year"])
-    return Intensity(
-        zone=row["zone"],
-        valid_from=VALID_FROM,
-        valid_to=VALID_TO,
-        intensity_g_per_kwh=float(row["intensity_g_per_kwh"]),
-        kind="static",
-        signal="average",
-        provider=PROVIDER,
-        dataset=f"ember-yearly-{year}",
-        revision=year,
-        published_at=PUBLISHED_AT,
-        factor="lifecycle",
-        water_l_per_kwh=float(row["water_l_per_kwh"]) if row["water_l_per_kwh"] else None,
-    )
+    wanted = grid.countries() if zones is None else zones
+    found = {record.zone: record for zone in wanted for record in static_intensity.records(zone)}
+    return [found[zone] for zone in sorted(found)]
 
 
 def publish(settings: Settings, zones: Iterable[str] | None = None) -> int:
