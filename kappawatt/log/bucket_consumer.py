@@ -89,20 +89,21 @@ class BucketConsumer:
             raise LogError(self._failed.text)
         if not messages:
             return None
-        good = [message for message in messages if message.error() is None]
-        partition = [message.partition() for message in good]
-        offset = [message.offset() for message in good]
+        get = type(messages[0])  # its methods through map: a third of the time of a comprehension
+        good = [message for message, error in zip(messages, map(get.error, messages), strict=True) if error is None]
+        partition = list(map(get.partition, good))
+        offset = list(map(get.offset, good))
         last = dict(zip(partition, offset, strict=True))
         self._next.update((each, at + 1) for each, at in last.items())
-        if len(good) < len(messages):
-            self._note_events(messages)
-        else:
+        if len(good) == len(messages):
             self._ended.difference_update(last)
+        else:
+            self._note_events(messages)
         if not good:
             return None
         self._outage.worked()
-        time_ms = [message.timestamp()[1] for message in good]
-        return columns([message.value() for message in good], partition, offset, time_ms)
+        time_ms = [stamp[1] for stamp in map(get.timestamp, good)]
+        return columns(list(map(get.value, good)), partition, offset, time_ms)
 
     def at_end(self, partition: int) -> bool:
         """All that *partition* held when the broker was last asked has been given out."""
@@ -190,10 +191,11 @@ def columns(values: list[bytes | None], partition: list[int], offset: list[int],
     start = end - length
     partitions = np.array(partition, np.int32)
     offsets = np.array(offset, np.int64)
-    raw = np.frombuffer(buffer or b"\0", np.uint8)
-    head = raw[np.minimum(start[:, None] + np.arange(FRAME_BYTES), len(raw) - 1)]
-    framed = (length >= FRAME_BYTES) & (head[:, 0] == 0)
-    schema_id = np.ascontiguousarray(head[:, 1:]).view(">i4")[:, 0].astype(np.int32)
+    padded = buffer if len(buffer) >= FRAME_BYTES else bytes(FRAME_BYTES)
+    magic = np.frombuffer(padded, np.uint8)[np.minimum(start, len(padded) - 1)]
+    words: NDArray[np.int32] = np.ndarray((len(padded) - 3,), ">i4", padded, strides=(1,))  # one begins at every byte
+    schema_id = words[np.minimum(start + 1, len(words) - 1)].astype(np.int32)
+    framed = (length >= FRAME_BYTES) & (magic == 0)
     times = np.array(time_ms, np.int64)
     times = np.where(times < 0, _NO_TIME_US, times * 1000)
     bad = [(partition[i], offset[i], values[i], "magic") for i in np.flatnonzero(~framed).tolist()]

@@ -288,7 +288,10 @@ class KafkaProducer:
         """Hand one record over; False if the queue is full: `poll`, then try again. *topic* is without prefix."""
         try:
             self._producer.produce(
-                self._log.name(topic), value, key, on_delivery=lambda error, _: done(error and self._log.failure(error))
+                self._log.name(topic),
+                value,
+                key,
+                on_delivery=lambda error, _: done(None if error is None else self._log.failure(error)),
             )
         except BufferError:
             return False

@@ -218,7 +218,9 @@ class Publisher:
         failed = next((each.failure for each in self._shipments.values() if each.failure is not None), None)
         if failed is not None:  # go back to what is acknowledged, with a client that knows nothing of before
             self._start_over(failed)
-        elif self._producer.failure is not None and self._pending():
+        elif not self._pending():
+            self._producer.failure = None  # nothing waits for it: what it said is of no more interest
+        elif self._producer.failure is not None:
             self._outage.failed(f"{self._producer.failure.text}; records stay in the spool")
             self._outage.hurry()
 

@@ -149,6 +149,15 @@ def claim(directory: Path, host: str, *, program: str = "") -> Slot:
     raise LogError(f"spool {directory} has {_MOST_SLOTS} live writers of host {host}; stop some or use another folder")
 
 
+def lost_records(directory: Path) -> dict[str, int]:
+    """Records by topic that the spool in *directory* ever had to give up."""
+    total: dict[str, int] = {}
+    for slot in slots(directory):
+        for topic, count in Losses(slot.lost_path).records.items():
+            total[topic] = total.get(topic, 0) + count
+    return total
+
+
 def slots(directory: Path) -> list[Slot]:
     """All slots that ever had a writer, by name."""
     found = (directory / ".spool").glob("*.writer.lock")

@@ -144,8 +144,8 @@ class Spool:
             self._closed = True
             while self._waiting:
                 self._forget_oldest()
-            for writer in self._writers.values():
-                writer.file.close()
+            for topic, writer in self._writers.items():
+                self._close_one(topic, writer)
             if self._losses is not None:
                 self._settle()
                 self._losses.save()
@@ -240,6 +240,14 @@ class Spool:
             return False
         writer.unsynced = 0
         return True
+
+    def _close_one(self, topic: str, writer: "_Writer") -> None:
+        try:
+            writer.file.close()
+        except LogError as error:
+            _logger.warning("spool %s: %s", self.directory, error)
+            if self._losses is not None:
+                self._losses.add_unconfirmed(topic, writer.unsynced)
 
     def _check(self) -> None:
         self._checked_at = self._now()

@@ -14,7 +14,7 @@ import pytest
 
 from kappawatt.log.file_writer import RawFile, open_new
 from kappawatt.log.files import FileLog
-from kappawatt.log.slots import Losses, slots
+from kappawatt.log.slots import Losses, lost_records, slots
 from kappawatt.log.spool import Spool
 from kappawatt.wire import codec
 from kappawatt.wire.records import RunEvent, Sample
@@ -223,7 +223,59 @@ def test_a_full_disk_and_full_memory_lose_the_oldest_and_count_them(tmp_path: Pa
     assert lost > 0
     assert len(found) + lost == 300
     assert found[-1] == 299
-    assert Losses(slots(tmp_path)[0].lost_path).records == {"sample": lost}
+    assert lost_records(tmp_path) == {"sample": lost}
+
+
+class SilentDisk(FullDisk):
+    """A disk that takes everything and confirms nothing once it is `broken`."""
+
+    broken = False
+
+    def open(self, path: Path) -> RawFile:
+        return SilentFile(self, path)
+
+
+class SilentFile(FullFile):
+    def __init__(self, disk: SilentDisk, path: Path) -> None:
+        super().__init__(disk, path)
+        self._silent = disk
+
+    def fileno(self) -> int:
+        if self._silent.broken:
+            raise OSError(errno.EIO, "Input/output error")
+        return super().fileno()
+
+
+def test_records_that_the_disk_did_not_confirm_are_counted_and_the_next_file_is_begun(tmp_path: Path) -> None:
+    disk, clock = SilentDisk(size=1 << 20), Clock()
+    spool = Spool(tmp_path, host="h7", open_file=disk.open, now=clock)
+    spool.append(sample(0), sample(1))
+    assert spool.sync()
+    spool.append(sample(2))
+    disk.broken = True
+    assert not spool.sync()
+
+    disk.broken = False
+    clock.now_s += 60
+    spool.append(sample(3))
+    assert spool.sync()
+    spool.close()
+
+    assert seqs(tmp_path) == [0, 1, 2, 3]
+    assert len(list((tmp_path / "sample").glob("*.avro"))) == 2
+    assert Losses(slots(tmp_path)[0].lost_path).unconfirmed == {"sample": 1}
+
+
+def test_closing_on_a_broken_disk_raises_nothing(tmp_path: Path) -> None:
+    disk = SilentDisk(size=1 << 20)
+    spool = Spool(tmp_path, host="h7", open_file=disk.open)
+    spool.append(sample(0))
+    disk.broken = True
+
+    spool.close()
+
+    with Spool(tmp_path, host="h7") as after:
+        assert after.slot == "h7.0"
 
 
 def test_a_full_disk_gives_up_the_oldest_of_a_bounded_spool(tmp_path: Path) -> None:
