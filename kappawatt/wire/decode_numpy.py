@@ -1,7 +1,7 @@
 """The fast way to columns: all datums at once, one field a step, for writers whose schema has the shape of `sample`.
 
 Nothing is decided here about a datum that is out of the ordinary: it is left over for the exact way. Ordinary means:
-one positive block an array, numbers of up to eight bytes, codes of one byte, names of up to 63 bytes.
+one positive block an array, numbers of up to eight bytes, in arrays seven (2^48), codes of one, names of up to 63.
 """
 
 from collections.abc import Sequence

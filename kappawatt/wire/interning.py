@@ -14,7 +14,6 @@ from .words import U64, Words
 MAX_BLOCK_BYTES = 1024
 """Longest block that gets a code here."""
 
-_MAX_ENTRIES = 1 << 17
 _MAX_WORDS = MAX_BLOCK_BYTES // 8
 
 
@@ -29,13 +28,27 @@ class Interned:
     """A table from blocks to codes that *parse* gives, asked once for each new block; None: the block is not readable.
 
     The hash is multilinear with a random key for the process, so nobody outside can choose ids that collide; should
-    two collide, the bytes tell, and the second one has no code here. A forgotten block is only parsed again.
+    two collide, the bytes tell, and the second one has no code here.
+
+    Args:
+        parse: Gives the code of a row's blocks.
+        parts: Blocks a row.
+        most: Blocks to remember; then all are forgotten, and parsed again when they come.
+        random: Gives so many random bytes.
     """
 
-    def __init__(self, parse: Callable[[Sequence[bytes]], int | None], parts: int) -> None:
+    def __init__(
+        self,
+        parse: Callable[[Sequence[bytes]], int | None],
+        parts: int,
+        *,
+        most: int = 1 << 17,
+        random: Callable[[int], bytes] = os.urandom,
+    ) -> None:
         self._parse = parse
-        self._keys = [np.frombuffer(os.urandom(8 * _MAX_WORDS), np.uint64) | np.uint64(1) for _ in range(parts)]
-        self._scatter = np.uint64(int.from_bytes(os.urandom(8), "little") | 1)
+        self._most = most
+        self._keys = [np.frombuffer(random(8 * _MAX_WORDS), np.uint64) | np.uint64(1) for _ in range(parts)]
+        self._scatter = np.uint64(int.from_bytes(random(8), "little") | 1)
         self._clear()
 
     def _clear(self) -> None:
@@ -88,7 +101,7 @@ class Interned:
         self, words: Words, parts: Sequence[Blocks], grids: Sequence[U64], hashes: U64, rows: NDArray[np.intp]
     ) -> None:
         first = np.sort(rows[np.unique(hashes[rows], return_index=True)[1]])
-        if self._count + len(first) > _MAX_ENTRIES:
+        if self._count + len(first) > self._most:
             self._clear()
         for row in first.tolist():
             raw = [words.raw[each.begin[row] : each.begin[row] + each.size[row]].tobytes() for each in parts]

@@ -197,13 +197,18 @@ class Walk:
         self._next_array()
         found = np.empty(sum(self._active), np.uint64)
         at = self._at.copy()
+        longest = np.zeros(len(at), np.uint8)
         first = 0
         for many in self._active:
-            stop, mask = split(word := self._words.at(at[:many]))
-            np.minimum(self._stop[:many], stop, out=self._stop[:many])
-            at[:many] += length(mask)
+            word = self._words.at(at[:many])
+            mask = split(word)[1]
+            size = length(mask)
+            np.maximum(longest[:many], size, out=longest[:many])
+            at[:many] += size
             np.bitwise_and(word, mask, out=found[first : first + many])
             first += many
+        # a mask over all eight bytes may stand for a longer number
+        self._fault |= longest > 7
         self._at = at
         self.flat[name] = self._by_row(zigzag(close(found)))
 

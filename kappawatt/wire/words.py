@@ -20,7 +20,7 @@ PAD = 1 << 15
 TAIL = np.array([(1 << 8 * size) - 1 for size in range(9)], np.uint64)
 """Masks over the first 0 to 8 bytes of a word."""
 
-_HIGH = np.uint64(0x8080808080808080)
+_LOW = np.uint64(0x7F7F7F7F7F7F7F7F)
 _ONE = np.uint64(1)
 _CHUNK = 8192  # what fits in the caches next to the processor
 _STEPS = tuple(
@@ -60,10 +60,12 @@ class Words:
 
 
 def split(word: U64) -> tuple[U64, U64]:
-    """Of the varint that each word begins with: its stop bits (0: it is longer than the word) and the mask over it."""
-    stop = ~word
-    stop &= _HIGH
-    mask = stop - _ONE
+    """Of the varint that each word begins with: 0 if it is longer than the word, and the mask over its bytes.
+
+    With the low seven bits set, 1 carries through the bytes that go on (0xff) and stops in the one that ends (0x7f).
+    """
+    mask = word | _LOW
+    stop = mask + _ONE
     mask ^= stop
     return stop, mask
 

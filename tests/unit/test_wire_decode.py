@@ -315,13 +315,14 @@ def test_old_and_new_writers_decode_in_one_batch():
 def test_plain_samples_all_go_the_numpy_way(schema_id):
     schema = SCHEMAS[schema_id]
     devices = [1, 11, 2, 64]
+    plain = record(energy_uj=[65_000_000, 2**48 - 1])
     datums = [
         write(
             schema,
             record(
                 run_id=None if number % 3 else "r" * 60,
                 flags=["gap", "counter_reset"] if number % 5 == 0 else [],
-                **{name: (record()[name] * 32)[: devices[number % 4]] for name in (*READINGS, "device")},
+                **{name: (plain[name] * 32)[: devices[number % 4]] for name in (*READINGS, "device")},
             ),
         )
         for number in range(200)
