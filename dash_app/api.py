@@ -21,7 +21,7 @@ MOST_LISTED = 1_000
 MOST_DAYS = 365
 
 
-class BadRequest(ValueError):
+class BadRequestError(ValueError):
     """A parameter that cannot be used; the message says which and how it should be."""
 
 
@@ -34,7 +34,9 @@ def whole(text: str | None, name: str, *, default: int, most: int) -> int:
     if text is None:
         return default
     if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= most):
-        raise BadRequest(f"{name}={text[:40]!r} is not a whole number from 1 to {most}; without it, {default} is used")
+        raise BadRequestError(
+            f"{name}={text[:40]!r} is not a whole number from 1 to {most}; without it, {default} is used"
+        )
     return int(text)
 
 
@@ -42,10 +44,10 @@ def identity(run_id: str) -> str:
     """A run id that a run may have.
 
     Raises:
-        BadRequest: It is empty, too long, or holds control characters.
+        BadRequestError: It is empty, too long, or holds control characters.
     """
     if not run_id or len(run_id) > MOST_ID or any(ord(sign) < 32 or ord(sign) == 127 for sign in run_id):
-        raise BadRequest(f"a run id has 1 to {MOST_ID} printable characters; got {run_id[:40]!r}")
+        raise BadRequestError(f"a run id has 1 to {MOST_ID} printable characters; got {run_id[:40]!r}")
     return run_id
 
 
@@ -56,7 +58,7 @@ def day(text: str | None) -> str:
     except ValueError:
         found = None
     if found is None or found.isoformat() != text:
-        raise BadRequest(f"date={(text or '')[:40]!r} is not a day like 2026-11-21 (UTC)")
+        raise BadRequestError(f"date={(text or '')[:40]!r} is not a day like 2026-11-21 (UTC)")
     return text
 
 
@@ -87,7 +89,7 @@ def register(server: FastAPI, reader: Reader, clock_us: Callable[[], int]) -> No
         listing = await reader.ask(lambda store: fleet.look(store, days))
         text = query.get("q", "")
         if len(text) > MOST_TEXT:
-            raise BadRequest(f"q has {len(text)} characters; at most {MOST_TEXT} are used")
+            raise BadRequestError(f"q has {len(text)} characters; at most {MOST_TEXT} are used")
         found = matching(listing.lines, text, simulated=_shows_simulated(query))
         return JSONResponse(
             {"runs": [listed(one) for one in found[:limit]], "totals": asdict(sums(found)), "cut": listing.cut}
@@ -101,7 +103,7 @@ def register(server: FastAPI, reader: Reader, clock_us: Callable[[], int]) -> No
     async def curve(run_id: str, width: str, request: Request) -> JSONResponse:
         wanted, date = identity(run_id), day(request.query_params.get("date"))
         if width not in WIDTHS:
-            raise BadRequest(f"windows are of {', '.join(WIDTHS)}; got {width[:40]!r}")
+            raise BadRequestError(f"windows are of {', '.join(WIDTHS)}; got {width[:40]!r}")
 
         def ask(store: Store) -> list[dict[str, Any]]:
             return windows(store, wanted, WIDTHS[width], date)
@@ -124,14 +126,14 @@ def register(server: FastAPI, reader: Reader, clock_us: Callable[[], int]) -> No
     server.add_api_route("/api/runs/{run_id}", one_run, methods=["GET"])
     server.add_api_route("/api/runs/{run_id}/windows/{width}", curve, methods=["GET"])
     server.add_api_route("/api/{rest:path}", nothing, methods=["GET"])
-    server.add_exception_handler(BadRequest, _refused)
+    server.add_exception_handler(BadRequestError, _refused)
     server.add_exception_handler(StoreError, _unanswered)
 
 
 def _shows_simulated(query: Mapping[str, str]) -> bool:
     value = query.get("simulated", "show")
     if value not in ("show", "hide"):
-        raise BadRequest(f"simulated={value[:40]!r} is neither show nor hide")
+        raise BadRequestError(f"simulated={value[:40]!r} is neither show nor hide")
     return value == "show"
 
 

@@ -56,9 +56,7 @@ class Fleet:
     def look(self, store: Store, days: int) -> Listing:
         """The runs that began within the last *days* days, those of today and tomorrow (clock skew) included."""
         if store is not self._store or len(self._lines) > 2 * MOST_RUNS:
-            self._days.clear()
-            self._lines.clear()
-            self._store = store
+            self._forget(store)
         now = self._clock()
         names = reversed(days_between(now - days * DAY_US, now + DAY_US))
         listed = [row for name in names for row in self._listed(store, name, now)]
@@ -74,6 +72,14 @@ class Fleet:
             cut=len(listed) > MOST_RUNS,
             older=not listed and any(True for _ in store.scan("runs_by_date")),
         )
+
+    def _forget(self, store: Store) -> None:
+        """Read everything anew; what turns out the same is no news."""
+        self._store = store
+        self._days.clear()
+        keep = sorted(self._lines, key=lambda run_id: self._lines[run_id][1].started_us)[-MOST_RUNS:]
+        self._lines = {run_id: (0, self._lines[run_id][1]) for run_id in keep}
+        self._changed = {run_id: self._changed[run_id] for run_id in keep}
 
     def _listed(self, store: Store, day: str, now: int) -> list[dict[str, Any]]:
         """Rows of one day of the list; days that are over are looked up only now and then."""
