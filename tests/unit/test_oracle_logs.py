@@ -7,6 +7,7 @@ import fastavro
 import pytest
 
 from tests.oracle.generate import Knobs, generate, small
+from tests.oracle.generate_fuzz import fuzz
 from tests.oracle.model import W1H, W5M, W5S, Dead, Log, Parameters
 from tests.oracle.truth import expected_tables
 from tests.oracle.verdicts import judge
@@ -155,3 +156,13 @@ def test_floats_survive_the_wire_unchanged(tmp_path, log):
         back = [record["temperature_c"] for record in fastavro.reader(file)]
 
     assert repr(back) == repr([record["temperature_c"] for record in records])
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_fuzzed_log_is_accepted_and_adds_up(seed):
+    tables = expected_tables(fuzz(seed))
+
+    totals = sum(row["energy_uj"] for row in tables["run_total"].values())
+    for name in ("run_window_5s", "run_window_5m", "run_window_1h", "zone_window_1h", "device_window_5m"):
+        assert sum(row["energy_uj"] for row in tables[name].values()) == totals, name
+    assert totals < 2**63
