@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from kappawatt.errors import KappawattError, SettingsError
+from kappawatt.errors import KappawattError
+from kappawatt.log import urls
 from kappawatt.programs import missing
 from kappawatt.sensors.selection import Choice, choose
 from kappawatt.settings import Settings, masked
@@ -72,24 +73,21 @@ def _device(choice: Choice) -> DeviceFinding:
 
 
 def _log(settings: Settings) -> PlaceFinding:
-    kind, _, rest = settings.log.partition(":")
     try:
-        if kind == "file":
-            found = _folder(Path(rest))
-        elif kind == "kafka":
-            found = _kafka(settings)
-        else:
-            raise SettingsError(f"log {masked(settings.log)}: unknown kind {kind!r}; use file:DIR or kafka://HOST:PORT")
+        url = urls.parse(settings.log)
+        found = _folder(url.directory) if isinstance(url, urls.FileUrl) else _kafka(url.bootstrap, settings)
     except (KappawattError, ModuleNotFoundError) as error:
         return _unusable("log", settings.log, error)
     return PlaceFinding(what="log", url=masked(settings.log), usable=True, found=found)
 
 
-def _kafka(settings: Settings) -> str:
+def _kafka(bootstrap: str, settings: Settings) -> str:
     from kappawatt.log.kafka import KafkaLog
 
-    log = KafkaLog(settings.log.removeprefix("kafka://"), settings.registry, settings.topic_prefix)
-    return f"topic sample has {log.partition_count('sample')} partitions"
+    topics = KafkaLog(bootstrap, settings.registry, settings.topic_prefix).topics()
+    if not topics:
+        return "answers; our topics are not made yet: kappawatt schema register, or the first collector, makes them"
+    return "answers; partitions: " + ", ".join(f"{name} {count}" for name, count in topics.items())
 
 
 def _registry(settings: Settings) -> PlaceFinding:

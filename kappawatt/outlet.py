@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kappawatt.errors import SettingsError
+from kappawatt.log import urls
 from kappawatt.log.spool import Spool
-from kappawatt.settings import Settings, masked
+from kappawatt.settings import Settings
 from kappawatt.wire.records import Intensity, RunEvent, Sample
 
 if TYPE_CHECKING:
@@ -25,13 +25,11 @@ class Outlet:
     """
 
     def __init__(self, settings: Settings, host_name: str) -> None:
-        kind, _, rest = settings.log.partition(":")
         self._publisher: Publisher | None = None
-        if kind == "file" and rest:
-            self._spool = Spool(Path(rest), host=host_name, program="kappawatt")
+        url = urls.parse(settings.log)
+        if isinstance(url, urls.FileUrl):
+            self._spool = Spool(url.directory, host=host_name, program="kappawatt")
             return
-        if kind != "kafka":
-            raise SettingsError(f"log {masked(settings.log)}: not understood; use file:DIR or kafka://HOST:PORT")
         self._spool = Spool(
             Path(settings.spool),
             host=host_name,

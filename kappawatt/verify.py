@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from kappawatt.log import urls
 from kappawatt.log.files import FileLog
 from kappawatt.stores import Store
 
@@ -112,5 +112,5 @@ def _sums(rows: Iterator[dict[str, Any]], column: str) -> dict[str, int]:
 
 def file_log(url: str) -> FileLog | None:
     """The file log behind *url*; None for one in Kafka, of which only the store's side is checked."""
-    kind, _, rest = url.partition(":")
-    return FileLog(Path(rest)) if kind == "file" else None
+    place = urls.parse(url)
+    return FileLog(place.directory) if isinstance(place, urls.FileUrl) else None

@@ -44,7 +44,21 @@ def add(commands: Any) -> None:
     )
     run.add_argument("-o", "--output", metavar="FILE", help="write the summary to FILE instead of stderr")
     base.add_json(run)
-    base.add_settings(run, "project", "team", "user", "environment", "zone", "pue", "log", "registry", "period_s")
+    base.add_settings(
+        run,
+        "project",
+        "team",
+        "user",
+        "environment",
+        "zone",
+        "pue",
+        "log",
+        "registry",
+        "topic_prefix",
+        "spool",
+        "period_s",
+        "cpu_tdp_w",
+    )
     run.add_argument("command", nargs="*", metavar="-- CMD", help="the command and its arguments, after two dashes")
 
 

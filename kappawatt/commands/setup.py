@@ -8,6 +8,7 @@ from kappawatt import programs
 from kappawatt import settings as settings_
 from kappawatt.commands import base
 from kappawatt.errors import SettingsError
+from kappawatt.log import urls
 from kappawatt.settings import Settings
 from kappawatt.stores import open_store
 from kappawatt.stores.tables import TABLES
@@ -47,13 +48,14 @@ def add(commands: Any) -> None:
         "schema",
         _schema,
         help="the record contracts in the schema registry",
-        about="register: put our schemas into the registry, with compatibility FULL_TRANSITIVE.\n"
+        about="register: put our schemas into the registry, with compatibility FULL_TRANSITIVE, and make the topics\n"
+        "that a log in Kafka lacks.\n"
         "check: ask the registry whether it would take them, changing nothing; exit code 1 if it refuses one.",
         examples=["kappawatt schema check --registry http://registry:8081", "kappawatt schema register"],
     )
     schema.add_argument("what", choices=("register", "check"), help="what to do")
     base.add_json(schema)
-    base.add_settings(schema, "registry", "topic_prefix")
+    base.add_settings(schema, "registry", "log", "topic_prefix")
     config = base.command(
         commands,
         "config",
@@ -137,12 +139,24 @@ def _schema(args: argparse.Namespace, settings: Settings) -> int:
         rows.append(
             {"topic": settings.topic_prefix + topic, "accepted": refused is None, "id": schema_id, "reason": refused}
         )
+    if args.what == "register":
+        _make_topics(settings)
     if args.json:
         base.print_json(rows)
     else:
         cells = [(r["topic"], "yes" if r["accepted"] else "NO", str(r["id"] or "-"), r["reason"] or "") for r in rows]
         base.print_table(("TOPIC", "ACCEPTED", "ID", "REASON"), cells)
     return base.OK if all(row["accepted"] for row in rows) else base.FAILED
+
+
+def _make_topics(settings: Settings) -> None:
+    url = urls.parse(settings.log)
+    if isinstance(url, urls.FileUrl):
+        return
+    from kappawatt.log.kafka import KafkaLog
+
+    made = KafkaLog(url.bootstrap, settings.registry, settings.topic_prefix).ensure_topics()
+    base.say("partitions: " + ", ".join(f"{settings.topic_prefix}{topic} {count}" for topic, count in made.items()))
 
 
 def _registry(url: str, topic_prefix: str) -> "Registry":
