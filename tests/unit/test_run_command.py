@@ -166,6 +166,31 @@ def test_signal_reaches_the_whole_group_of_the_command(tmp_path: Path, environ: 
     wait_for(lambda: not grandchild.exists() or "Z" in (grandchild / "stat").read_text().split()[2])
 
 
+def test_ctrl_c_on_a_terminal_ends_the_command_and_the_run_is_still_summarised(
+    tmp_path: Path, environ: dict[str, str]
+) -> None:
+    ours, theirs = os.openpty()
+    code = "import pathlib; pathlib.Path('ready').touch()\nwhile True: sum(range(1000))"
+    measured = [sys.executable, "-m", "kappawatt.cli", "run", "-o", "told", "--", sys.executable, "-c", code]
+    running = subprocess.Popen(
+        ["setsid", "--ctty", "--wait", *measured],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        cwd=tmp_path,
+        env=environ,
+        start_new_session=True,
+    )
+    wait_for(lambda: (tmp_path / "ready").exists())
+
+    os.write(ours, b"\x03")
+
+    assert running.wait(timeout=30) == 128 + signal.SIGINT
+    assert "failed\n  energy" in (tmp_path / "told").read_text()
+    os.close(theirs)
+    os.close(ours)
+
+
 def test_track_inside_the_command_joins_its_run(run: Any, tmp_path: Path) -> None:
     code = (
         "import kappawatt\n"

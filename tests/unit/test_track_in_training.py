@@ -318,6 +318,22 @@ print("trained")
     assert "Traceback" not in done.stderr
 
 
+def test_dead_broker_leaves_the_records_in_the_spool_and_the_training_alone(training: Training) -> None:
+    dead = {"KAPPAWATT_LOG": "kafka://127.0.0.1:1", "KAPPAWATT_REGISTRY": "http://127.0.0.1:1"}
+    code = """
+with kappawatt.track() as run: busy(0.5)
+print("trained", run.summary.samples > 0)
+"""
+    done = training.run(code, **dead)
+
+    spool = training.folder / ".kappawatt" / "spool"
+    assert (done.returncode, done.stdout) == (0, "trained True\n")
+    assert "Kafka at 127.0.0.1:1" in done.stderr
+    assert "the rest waits in .kappawatt/spool" in done.stderr
+    assert {event["type"] for event in records(spool, "run_event")} == {"start", "stop"}
+    assert list(records(spool, "sample"))
+
+
 def test_strict_raises_what_is_wrong(training: Training) -> None:
     done = training.run("with kappawatt.track(strict=True): print('inside')", KAPPAWATT_ZONNE="DEU")
 
