@@ -82,6 +82,10 @@ $(BIN)/python:
 
 .PHONY: tools
 tools:
-	@need() { command -v "$$1" >/dev/null || { echo "$$2 is not on this machine: apt-get install $$3" >&2; exit 2; }; }; \
-	need java "Java 17" openjdk-17-jre-headless; need mvn Maven maven; \
-	command -v chromium-browser google-chrome >/dev/null || need chromium Chromium chromium
+	@missing=0; \
+	need() { for command in $$3; do if command -v "$$command" >/dev/null; then return; fi; done; \
+	  echo "$$1 is not on this machine: apt-get install $$2" >&2; missing=1; }; \
+	need "Java 17" openjdk-17-jre-headless java; \
+	need Maven maven mvn; \
+	need Chromium chromium "chromium chromium-browser google-chrome"; \
+	[ "$$missing" = 0 ] || exit 2
