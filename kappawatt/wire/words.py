@@ -2,7 +2,7 @@
 
 A varint is decoded without a branch: the lowest clear high bit ends it, a mask up to there gives its length and its
 bits, three shifts close the gaps between the groups of seven. Tricks of this kind: Lemire, Kurz, Rupp, "Stream VByte"
-(Information Processing Letters 130, 2018) and the protobuf decoders; the NumPy form is measured in `benchmarks/`.
+(Information Processing Letters 130, 2018).
 """
 
 from typing import Any

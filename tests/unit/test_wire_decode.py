@@ -203,7 +203,7 @@ def test_numpy_way_agrees_with_the_exact_way(schema_id, data):
 
 
 @pytest.mark.parametrize("schema_id", [0, 1, 2, 3, 4, 5])
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(data=st.data())
 def test_block_way_agrees_with_the_exact_way(schema_id, data):
     schema = SCHEMAS[schema_id]
@@ -213,7 +213,7 @@ def test_block_way_agrees_with_the_exact_way(schema_id, data):
     assert by_block(schema, given_batch)[:2] == exactly(schema, given_batch)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_batch_of_mixed_schemas_and_bytes_is_decoded_as_one_by_one(data):
     ids = data.draw(st.lists(st.sampled_from([*SCHEMAS, 99]), min_size=1, max_size=5))
