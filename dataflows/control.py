@@ -12,12 +12,12 @@ from kappawatt.ledger.bucket import shard_of
 from kappawatt.wire import codec
 from kappawatt.wire.records import DeadLetter
 
-from .names import BUCKETS, CONTROL, SHARDS, STATE_VERSION, ZONES
+from .names import BUCKETS, CONTROL, SHARDS, STATE_VERSION
 from .outlet import Outbox
 from .process import STOP, WATCHDOG, Gates, logged
 from .readers import Batch, Reader
-from .samples import DRAIN_EPOCHS, Item
-from .steps import TICK
+from .samples import DRAIN_EPOCHS
+from .ticks import Item, Ticks
 
 _LINGER = timedelta(milliseconds=20)
 _TOPICS = ("intensity", "run_event")
@@ -68,6 +68,7 @@ class ControlPart(StatefulSourcePartition):  # type: ignore[misc]  # as above
         self._gates, self._until_end = gates, until_end
         self._shown: dict[tuple[Any, ...], tuple[Any, ...]] = {}
         self._dead: list[DeadLetter] = []
+        self._ticks = Ticks()
         self._fresh_epoch = True
         self._left = _BATCHES_PER_EPOCH
         self._all_read = False
@@ -84,7 +85,7 @@ class ControlPart(StatefulSourcePartition):  # type: ignore[misc]  # as above
         out: list[Item] = []
         if self._fresh_epoch:
             self._fresh_epoch = False
-            out.extend((key, TICK) for key in (*SHARDS, *ZONES))
+            out.extend(self._ticks.begin())
             out.extend((CONTROL, outlet) for outlet in self._outbox.release())
         self._awake = datetime.now(UTC) + _LINGER
         if STOP.is_set():
@@ -98,7 +99,9 @@ class ControlPart(StatefulSourcePartition):  # type: ignore[misc]  # as above
             for batch in reader.poll(lambda _: 0) if self._left > 0 else ():
                 self._left -= 1
                 found = True
-                out.extend(self._take(topic, batch))
+                items = self._take(topic, batch)
+                self._ticks.sent(items)
+                out.extend(items)
         if found:
             self._awake = datetime.now(UTC)
         elif self._until_end and self._left > 0 and self._at_end():

@@ -12,9 +12,10 @@ from kappawatt.ledger.zones import ZoneHour
 from .control import ControlSource
 from .names import SHARDS, zone_key
 from .outlet import Outlet
-from .samples import Item, SampleSource
+from .samples import SampleSource
 from .sinks import StoreSink
 from .steps import ShardStep, ZoneStep
+from .ticks import Item
 
 _SHARD_NUMBER = {name: number for number, name in enumerate(SHARDS)}
 

@@ -11,7 +11,7 @@ from kappawatt.ledger.bucket import Bucket, Verdict
 from kappawatt.ledger.config import LedgerConfig
 from kappawatt.ledger.shard import Report
 from kappawatt.stream.watermark import PartitionClock, combine
-from kappawatt.units import FUTURE_SKEW_US, WINDOW_5S_US
+from kappawatt.units import FUTURE_SKEW_US, US_PER_S
 from kappawatt.wire.decode import SampleDecoder
 from kappawatt.wire.records import DeadLetter
 
@@ -19,15 +19,16 @@ from .names import BUCKETS, CONTROL, SHARDS, STATE_VERSION
 from .outlet import Outbox
 from .process import STOP, Gates, logged
 from .readers import Batch, Reader
+from .ticks import Item, Ticks
 
 DRAIN_EPOCHS = 3
 """Epochs that a drain lets pass: rows are released in the one after their snapshot, zone rows one later."""
 
 _BYTES_PER_EPOCH = 64 << 20
+_REPORT_US = 60 * US_PER_S  # how often shards hear of the watermark: windows become final up to so much later
 _LINGER = timedelta(milliseconds=50)
 _AT_ONCE = timedelta(0)
 
-Item = tuple[str, Any]
 OpenReader = Callable[[str, Any], Reader]
 """Bucket name and kept positions → its reader."""
 
@@ -88,6 +89,7 @@ class SamplePart(StatefulSourcePartition):  # type: ignore[misc]  # as above
         self._woken_before_us = 0
         self._changed: set[str] = set()
         self._dead: list[DeadLetter] = []
+        self._ticks = Ticks()
         self._fresh_epoch = True
         self._bytes_left = _BYTES_PER_EPOCH
         self._draining = DRAIN_EPOCHS
@@ -104,6 +106,7 @@ class SamplePart(StatefulSourcePartition):  # type: ignore[misc]  # as above
         out: list[Item] = []
         if self._fresh_epoch:
             self._fresh_epoch = False
+            out.extend(self._ticks.begin())
             out.extend((self._name, outlet) for outlet in self._outbox.release())
         self._awake = datetime.now(UTC) + _LINGER
         if STOP.is_set():
@@ -115,12 +118,12 @@ class SamplePart(StatefulSourcePartition):  # type: ignore[misc]  # as above
         if self._bytes_left <= 0 or (self._until_end and not self._gates.is_open(CONTROL)):
             return out
         batches = self._reader.poll(self._newest)
-        for batch in batches:
-            out.extend(self._take(batch))
+        items = [item for batch in batches for item in self._take(batch)]
         if batches:
             self._awake = datetime.now(UTC) + _AT_ONCE
-        out.extend(self._report())
-        return out
+        items.extend(self._report())
+        self._ticks.sent(items)
+        return out + items
 
     def next_awake(self) -> datetime:
         """At once while there is more to read, else after a linger that lets batches grow."""
@@ -180,7 +183,7 @@ class SamplePart(StatefulSourcePartition):  # type: ignore[misc]  # as above
         return clock
 
     def _report(self) -> list[Item]:
-        """Tell the shards when the watermark passed a window edge, idleness changed, or all is read."""
+        """Tell the shards when the watermark passed a minute, idleness changed, or all is read."""
         now_us = time.monotonic_ns() // 1_000
         for partition in self._reader.partitions():
             clock = self._clock(partition)
@@ -192,7 +195,7 @@ class SamplePart(StatefulSourcePartition):  # type: ignore[misc]  # as above
         if self._until_end and idle:
             self._ended = True
             return [(shard, Report(self._name, None, ended=True)) for shard in SHARDS]
-        state = (idle, None if watermark is None else watermark // WINDOW_5S_US)
+        state = (idle, None if watermark is None else watermark // _REPORT_US)
         if state == self._reported or (not idle and watermark is None):
             return []
         if self._reported is not None and self._reported[0] and not idle:

@@ -11,9 +11,7 @@ from kappawatt.ledger.zones import ZoneHour, ZoneTotals
 from .names import BUCKETS, STATE_VERSION
 from .outlet import Outbox, Outlet
 from .process import logged
-
-TICK = "tick"
-"""Sent to every key at the start of each epoch, so that committed changes are released."""
+from .ticks import TICK
 
 
 class ShardStep(StatefulBatchLogic):  # type: ignore[misc]  # bytewax has no types that mypy can follow

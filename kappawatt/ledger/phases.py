@@ -63,28 +63,28 @@ def _spans(marks: list[Event]) -> list[tuple[int, str, int, str]]:
     return [span for span in spans if span[0] < span[2]]
 
 
-def shares(line: Timeline, start: Ints, width_us: int, energy_uj: Ints, water_ul: Ints, price: Ints) -> dict[str, Sums]:
-    """Each phase's share of the cells [start, start + width): floor differences of every integer at the phase edges.
+def shares(line: Timeline, start: Ints, end: Ints, energy_uj: Ints, water_ul: Ints, price: Ints) -> dict[str, Sums]:
+    """Each phase's share of the cells [start, end): floor differences of every integer at the phase edges.
 
     Args:
         line: From `timeline`.
         start: Cells' starts, µs.
-        width_us: Their width.
+        end: Their ends, all behind the starts.
         energy_uj: [cells, 8].
         water_ul: [cells].
         price: Price index of each cell, −1 if none.
     """
     first = np.searchsorted(line.starts, start, side="right") - 1
-    last = np.searchsorted(line.starts, start + width_us - 1, side="right") - 1
+    last = np.searchsorted(line.starts, end - 1, side="right") - 1
     count = last - first + 1
     owner = np.repeat(np.arange(len(start)), count)
     segment = first[owner] + np.arange(len(owner)) - (np.cumsum(count) - count)[owner]
     ends = np.append(line.starts[1:], _EVER)
     low = np.maximum(line.starts[segment], start[owner])
-    high = np.minimum(ends[segment], start[owner] + width_us)
+    high = np.minimum(ends[segment], end[owner])
     values = np.concatenate((energy_uj, water_ul[:, None]), axis=1)[owner]
-    begin, end = start[owner][:, None], (start[owner] + width_us)[:, None]
-    part = part_before(values, begin, end, high[:, None]) - part_before(values, begin, end, low[:, None])
+    begin, stop = start[owner][:, None], end[owner][:, None]
+    part = part_before(values, begin, stop, high[:, None]) - part_before(values, begin, stop, low[:, None])
     return _summed(line, segment, part, price[owner])
 
 

@@ -65,7 +65,9 @@ def put_phases(flush: Flush, run_id: str, run: Run, prices: PriceBook, cells: tu
     if line is None or run.first_start is None or run.last_end is None:
         return
     window, energy_uj, water_ul, price = cells
-    found = shares(line, window * WINDOW_5S_US, WINDOW_5S_US, energy_uj, water_ul, price)
+    start = window * WINDOW_5S_US
+    low, high = np.maximum(start, run.first_start), np.minimum(start + WINDOW_5S_US, run.last_end)
+    found = shares(line, low, high, energy_uj, water_ul, price)
     held = held_us(line, run.first_start, run.last_end)
     pue, wue = run.pue, run.wue_l_per_kwh
     names = tuple(sorted(found))

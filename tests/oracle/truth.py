@@ -132,8 +132,10 @@ class Ledger:
         sums: dict[str, Sum] = {}
         for zone, low, parts in self._of_run[run]:
             group = (self.book.at(zone, low), self.pue[run])
-            for start, end, phase in phases.parts(low, low + W5S):
-                share = [part * (end - low) // W5S - part * (start - low) // W5S for part in parts]
+            first, last = max(low, total.first_start), min(low + W5S, total.last_end)
+            for start, end, phase in phases.parts(first, last):
+                length = last - first
+                share = [part * (end - first) // length - part * (start - first) // length for part in parts]
                 sums.setdefault(phase, Sum()).add(share, group)
         return [
             {"run_id": run, "phase": phase, "duration_us": durations.get(phase, 0)} | self._priced(run, row)
