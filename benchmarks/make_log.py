@@ -244,9 +244,9 @@ class KafkaSink:
 
     def __init__(self, bootstrap: str, registry: str, topic_prefix: str, partitions: int) -> None:
         from confluent_kafka import Producer
-        from kappawatt.wire.registry import Registry
 
         from kappawatt.log.kafka import KafkaLog
+        from kappawatt.wire.registry import Registry
 
         counts = KafkaLog(bootstrap, registry, topic_prefix).ensure_topics(partitions)
         ids = Registry(registry, topic_prefix=topic_prefix)

@@ -112,15 +112,14 @@ FOREVER = 1 << 62
 class Phases:
     """Which phase of a run holds when.
 
-    `edges` are the instants, ascending, where the holder may change; before the first and behind the last of them the
-    run is unphased.
+    `edges` are the instants, ascending, where the holder may change; before the first of them the run is unphased.
     """
 
-    def __init__(self, events: list[Record], last_end: int) -> None:
+    def __init__(self, events: list[Record]) -> None:
         steps = [event for event in events if event["type"] in ("phase_start", "phase_end") and event["phase"]]
         steps = [event for event in steps if event["rank"] in (None, 0)]
         self.any = bool(steps)
-        self._intervals = _intervals(steps, FOREVER)
+        self._intervals = _intervals(steps)
         self.edges = sorted({edge for start, end, *_ in self._intervals for edge in (start, end)})
 
     def holder(self, instant_us: int) -> str:
@@ -136,7 +135,7 @@ class Phases:
         return [(low, high, self.holder(low)) for low, high in pairwise(cuts)]
 
 
-def _intervals(steps: list[Record], run_end: int) -> list[tuple[int, int, str, str]]:
+def _intervals(steps: list[Record]) -> list[tuple[int, int, str, str]]:
     """(start, end, event_id of the start, phase) from events by (at, event_id)."""
     open_by_name: dict[str, Record] = {}
     closed = []
@@ -151,5 +150,5 @@ def _intervals(steps: list[Record], run_end: int) -> list[tuple[int, int, str, s
         if event["type"] == "phase_start":
             open_by_name[event["phase"]] = event
     for name in list(open_by_name):
-        close(name, run_end)
+        close(name, FOREVER)
     return closed

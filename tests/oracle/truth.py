@@ -123,7 +123,7 @@ class Ledger:
 
     def _phases(self, run: str) -> list[Row]:
         total = self.cells.runs[run]
-        phases = Phases(self.events.get(run, []), total.last_end)
+        phases = Phases(self.events.get(run, []))
         if not phases.any:
             return []
         durations: dict[str, int] = {}
