@@ -40,7 +40,7 @@ format: .venv/dev  ## format the code and mend what ruff can
 	@$(BIN)/ruff format --quiet $(SOURCES)
 
 bench: .venv/dev  ## the measurements that the README quotes, a JSON line each
-	@for script in benchmarks/*.py; do $(BIN)/python "$$script" $(ARGS); done
+	@for script in $(filter-out benchmarks/make_%,$(wildcard benchmarks/*.py)); do $(BIN)/python "$$script" $(ARGS); done
 
 # The runtime lock is a part of the developers', so both fit into one environment.
 COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
