@@ -16,7 +16,6 @@ from kappawatt.settings import FlowSettings
 from kappawatt.stores import open_store
 
 from .homes import open_home
-from .names import BUCKETS, SHARDS
 from .state import Identity, StateFolder
 from .worker import Place, child, work
 
@@ -55,9 +54,6 @@ def run(settings: FlowSettings) -> int:
 def _check(settings: FlowSettings) -> None:
     if not 1 <= settings.processes <= _MAX_PROCESSES:
         raise SettingsError(f"processes={settings.processes}: the flow runs in 1 to {_MAX_PROCESSES} processes")
-    for name, given, fixed in (("buckets", settings.buckets, len(BUCKETS)), ("shards", settings.shards, len(SHARDS))):
-        if given != fixed:
-            raise SettingsError(f"{name}={given}: the number is part of the state's format and fixed at {fixed}")
 
 
 def _start(settings: FlowSettings, fence: int, gates: Path) -> int:

@@ -11,13 +11,12 @@ BUCKETS = tuple(f"b{bucket:02d}" for bucket in range(16))
 
 _SHARD_SUFFIX = (
     418, 1543, 471, 52, 1729, 753, 1606, 2112, 2223, 75, 1739, 68, 2729, 1296, 1980, 201, 459, 1089, 223, 6, 1258, 1387,
-    217, 177, 162, 53, 987, 997, 1329, 316, 816, 830, 734, 200, 2234, 770, 1494, 333, 390, 2783, 917, 2085, 213, 279,
-    759, 825, 366, 1847, 1055, 479, 679, 2359, 273, 881, 1916, 781, 1303, 289, 1535, 495, 415, 398, 837, 66,
+    217, 177, 162, 53, 987, 997, 1329, 316, 816, 830,
 )  # fmt: skip
 _ZONE_SUFFIX = (335, 855, 2879, 295, 1263, 19, 139, 561, 1214, 585, 1331, 248, 1409, 1737, 335, 240)
 
 SHARDS = tuple(f"s{shard:02d}.{suffix}" for shard, suffix in enumerate(_SHARD_SUFFIX))
-"""Shards of runs, by crc32(run_id) mod 64."""
+"""Shards of runs, by crc32(run_id) mod 32."""
 
 ZONES = tuple(f"z{zone:02d}.{suffix}" for zone, suffix in enumerate(_ZONE_SUFFIX))
 """Shards of zones, by crc32(zone) mod 16."""

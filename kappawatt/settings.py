@@ -77,10 +77,6 @@ class Settings:
     max_device_power_w: float = _setting(
         1e6, unit="W", help="more than one device can draw: such samples are rejected", above=0
     )
-    buckets: int = _setting(
-        16, unit="count", help="source buckets G; topics have a multiple of it; fixed for a state", least=1
-    )
-    shards: int = _setting(64, unit="count", help="virtual shards S of runs; fixed for a state", least=1)
     epoch_s: float | None = _setting(
         None, unit="s", help="time between two commits; default 0.5 for file:, else 1.0", above=0
     )
@@ -102,8 +98,6 @@ class FlowSettings:
     state: str
     """Folder of the recovery state."""
     topic_prefix: str = ""
-    buckets: int = 16
-    shards: int = 64
     processes: int = 1
     until_end: bool = False
     """Read a bounded log to its end, write final rows, exit."""
@@ -177,8 +171,6 @@ def flow_settings(settings: Settings, *, until_end: bool = False, rebuild: bool 
         store=settings.store,
         state=settings.state or _state_beside(settings.store),
         topic_prefix=settings.topic_prefix,
-        buckets=settings.buckets,
-        shards=settings.shards,
         processes=settings.processes,
         until_end=until_end,
         rebuild=rebuild,

@@ -47,8 +47,6 @@ def add(commands: Any) -> None:
         "idle_s",
         "epoch_s",
         "max_device_power_w",
-        "buckets",
-        "shards",
     )
     collect = base.command(
         commands,

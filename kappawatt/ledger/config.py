@@ -24,4 +24,4 @@ class LedgerConfig:
     lateness_us: int = 900 * US_PER_S
     horizon_us: int = 14 * 86_400 * US_PER_S
     max_device_power_w: int = 1_000_000
-    shards: int = 64
+    shards: int = 32

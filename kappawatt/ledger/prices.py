@@ -3,6 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +14,8 @@ from kappawatt.stream.asof import AsOfTable
 from kappawatt.units import UJ_PER_KWH, WINDOW_5M_US
 
 Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Objects = NDArray[np.object_]
 
 KINDS = ("actual", "estimated", "forecast", "static")
 LEVELS = ("zone", "country", "world")
@@ -52,6 +55,18 @@ def _rank(price: Price, level: int) -> tuple[object, ...]:
     return (price.kind != "static", -level, -KINDS.index(price.kind), -period, *newest, rest)
 
 
+@dataclass(frozen=True, slots=True)
+class PriceColumns:
+    """The records of a book by index, as columns; NaN where a record has no such factor."""
+
+    intensity_g_per_kwh: Floats
+    water_l_per_kwh: Floats
+    price_per_kwh: Floats
+    currency: Objects
+    kind: Objects
+    zone_level: Objects
+
+
 class PriceBook:
     """All price records of a shard, and for each (zone code, 5-min slot) that was asked for the one that counts."""
 
@@ -61,6 +76,7 @@ class PriceBook:
         self._zones: list[tuple[str, ...]] = []
         self._asked: dict[tuple[int, int], int] = {}
         self._by_group: defaultdict[str, set[tuple[int, int]]] = defaultdict(set)
+        self._columns: PriceColumns | None = None
 
     def __repr__(self) -> str:
         return f"<PriceBook {len(self._seen)} records, {len(self._asked)} slots in use>"
@@ -73,6 +89,7 @@ class PriceBook:
         if price in self._seen:
             return []
         self._seen.add(price)
+        self._columns = None
         first, end = price.valid_from // WINDOW_5M_US, price.valid_to // WINDOW_5M_US
         self._table.add(price, price.zone, first, end)
         changes = []
@@ -90,6 +107,21 @@ class PriceBook:
         pair, back = np.unique(slot << 12 | zone, return_inverse=True)
         found = [self._price(zones, code & 0xFFF, code >> 12) for code in pair.tolist()]
         return np.array(found, np.int64)[back] if found else np.empty(0, np.int64)
+
+    def columns(self) -> PriceColumns:
+        """All records by column, for whole rows at once."""
+        if self._columns is None:
+            records = self._table.records
+            costs = [r.price_per_kwh if r.currency is not None else None for r in records]
+            self._columns = PriceColumns(
+                np.array([r.intensity_g_per_kwh for r in records], np.float64),
+                np.array([r.water_l_per_kwh for r in records], np.float64),
+                np.array(costs, np.float64),
+                np.array([r.currency if r.price_per_kwh is not None else None for r in records], object),
+                np.array([r.kind for r in records], object),
+                np.array([zone_level(r.zone) for r in records], object),
+            )
+        return self._columns
 
     def forget_before(self, slot: int) -> None:
         """Stop answering for slots before *slot*, for good."""

@@ -1,19 +1,20 @@
 """Window rows from cells: energies added up, priced, and put in the order of the tables, column by column."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kappawatt.ledger.keys import RUN_SHIFT, WINDOW_SHIFT, run_of, window_of, zone_of
-from kappawatt.ledger.prices import UNPRICED, Group, PriceBook, price_row, site_water
+from kappawatt.ledger.prices import UNPRICED, Group, PriceBook, PriceColumns, price_row, site_water
 from kappawatt.ledger.windows import Windows
 from kappawatt.stream.table import Column, KeyedTable, reduce_by_key
 from kappawatt.units import UJ_PER_KWH
 
 Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
 Row = tuple[Any, ...]
 
 _DAY_US = 86_400_000_000
@@ -64,8 +65,8 @@ class RowMaker:
         runs: Sequence[str],
         zones: Sequence[str],
         prices: PriceBook,
-        pue: NDArray[np.float64],
-        wue: NDArray[np.float64],
+        pue: Floats,
+        wue: Floats,
         ended: bool,
     ) -> list[Row]:
         """Rows for *key*s. *pue* and *wue* (NaN: unknown) are by run code."""
@@ -116,22 +117,19 @@ class RowMaker:
         prices: PriceBook,
         total: Ints,
         site: Ints,
-        pue: NDArray[np.float64],
-        wue: NDArray[np.float64],
+        pue: Floats,
+        wue: Floats,
     ) -> list[tuple[Any, ...]]:
         """The derived columns of each row, unpriced_uj first."""
         pair, groups = reduce_by_key(owner << 32 | index + 1, {"energy_uj": energy}, _GROUPS)
         row, price = pair >> 32, (pair & 0xFFFFFFFF) - 1
         amount = groups["energy_uj"]
         result: list[Any] = [None] * rows
-        alone = np.bincount(row, minlength=rows)[row] == 1
-        simple = alone & (price != UNPRICED)
-        for code in np.unique(price[simple]).tolist():
-            chosen = simple & (price == code)
-            where = row[chosen]
-            values = _one_price(prices, code, amount[chosen], pue[where], wue[where], site[where])
-            for target, value in zip(where.tolist(), values, strict=True):
-                result[target] = value
+        simple = (np.bincount(row, minlength=rows)[row] == 1) & (price != UNPRICED)
+        where = row[simple]
+        values = _one_price(prices.columns(), price[simple], amount[simple], pue[where], wue[where], site[where])
+        for target, value in zip(where.tolist(), values, strict=True):
+            result[target] = value
         rest: dict[int, list[Group]] = {}
         others = zip(row[~simple].tolist(), price[~simple].tolist(), amount[~simple].tolist(), strict=True)
         for target, code, joules in others:
@@ -144,37 +142,30 @@ class RowMaker:
 
 
 def _one_price(
-    prices: PriceBook,
-    code: int,
-    energy: Ints,
-    pue: NDArray[np.float64],
-    wue: NDArray[np.float64],
-    site: Ints,
-) -> list[tuple[Any, ...]]:
-    """`price_row` for rows under one record: the same operations in the same order, by columns."""
-    price = prices[code]
+    book: PriceColumns, price: Ints, energy: Ints, pue: Floats, wue: Floats, site: Ints
+) -> Iterable[tuple[Any, ...]]:
+    """`price_row` for rows under one record each: the same operations in the same order, by columns."""
     amount = energy.astype(np.float64)
     kwh = amount / UJ_PER_KWH * pue
-    emissions = kwh * price.intensity_g_per_kwh
-    weighted = np.where(energy == 0, np.nan, amount * price.intensity_g_per_kwh / np.where(energy == 0, 1.0, amount))
-    has_cost = price.price_per_kwh is not None and price.currency is not None
-    cost = (kwh * (price.price_per_kwh or 0.0)).tolist() if has_cost else [None] * len(energy)
-    water = _water(price.water_l_per_kwh, kwh, amount, wue, site)
-    level = price_row([Group(0, price, 1.0)], []).zone_level
-    mean = [None if math.isnan(value) else value for value in weighted.tolist()]
-    fixed = (price.kind, level)
-    currency = price.currency if has_cost else None
-    return [
-        (0, gram, litre, money, currency, intensity, *fixed)
-        for gram, litre, money, intensity in zip(emissions.tolist(), water, cost, mean, strict=True)
-    ]
-
-
-def _water(
-    factor: float | None, kwh: NDArray[np.float64], amount: NDArray[np.float64], wue: NDArray[np.float64], site: Ints
-) -> list[float | None]:
-    if factor is None:
-        return [None] * len(kwh)
-    grid = kwh * factor
+    intensity = book.intensity_g_per_kwh[price]
+    mean = amount * intensity / np.where(energy == 0, np.nan, amount)
     on_site = np.where(site > 0, site / 1e6, np.where(np.isnan(wue), 0.0, amount / UJ_PER_KWH * wue))
-    return [float(value) for value in grid + on_site]
+    return zip(
+        [0] * len(energy),
+        (kwh * intensity).tolist(),
+        _known(kwh * book.water_l_per_kwh[price] + on_site),
+        _known(kwh * book.price_per_kwh[price]),
+        book.currency[price].tolist(),
+        _known(mean),
+        book.kind[price].tolist(),
+        book.zone_level[price].tolist(),
+        strict=True,
+    )
+
+
+def _known(values: Floats) -> list[float | None]:
+    """Values as a list, None for NaN."""
+    found: list[float | None] = values.tolist()
+    for missing in np.flatnonzero(np.isnan(values)).tolist():
+        found[missing] = None
+    return found

@@ -38,9 +38,9 @@ def test_flag_beats_environment_beats_file_beats_default(folder: Path) -> None:
 
 def test_named_config_file_is_read_from_anywhere(folder: Path) -> None:
     other = folder / "site.toml"
-    other.write_text("buckets = 32\n")
+    other.write_text("processes = 32\n")
 
-    assert settings.load(environ={"KAPPAWATT_CONFIG": str(other)}).buckets == 32
+    assert settings.load(environ={"KAPPAWATT_CONFIG": str(other)}).processes == 32
 
 
 def test_named_config_file_that_is_missing_is_an_error(folder: Path) -> None:
@@ -93,7 +93,7 @@ def test_variables_of_doors_and_of_others_are_left_alone(folder: Path) -> None:
         ("lateness_s", "-1", "of at least 0"),
         ("lateness_s", "nan", "is not a number"),
         ("period_s", "0", "above 0; the default is 1"),
-        ("buckets", "2.5", "is not a whole number (count) of at least 1; the default is 16"),
+        ("processes", "2.5", "is not a whole number (count) of at least 1; the default is 1"),
         ("pue", "0.9", "of at least 1; the default is not set"),
     ],
 )
@@ -105,7 +105,7 @@ def test_bad_number_says_what_was_given_and_what_is_right(folder: Path, name: st
     assert str(caught.value).startswith(f"KAPPAWATT_{name.upper()}='{text}'")
 
 
-@pytest.mark.parametrize("line", ["zone = 3", "idle_s = true", "idle_s = []", "buckets = 1.0"])
+@pytest.mark.parametrize("line", ["zone = 3", "idle_s = true", "idle_s = []", "processes = 1.0"])
 def test_wrong_type_in_the_file_is_an_error(folder: Path, line: str) -> None:
     (folder / "kappawatt.toml").write_text(line + "\n")
 
@@ -118,7 +118,7 @@ def test_every_setting_has_unit_and_help() -> None:
 
 
 def test_environment_for_a_child_gives_the_same_settings(folder: Path) -> None:
-    given = settings.load({"zone": "DEU", "pue": 1.25, "buckets": 8}, environ={})
+    given = settings.load({"zone": "DEU", "pue": 1.25, "processes": 8}, environ={})
 
     assert settings.load(environ=settings.environ_for(given)) == given
 
