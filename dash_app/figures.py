@@ -292,6 +292,8 @@ def _stacked(panels: Sequence[_Panel], look: Look, *, offset: dt.timezone, time_
     for trace in data:
         # As text: Plotly has no zones, and would shift numbers by the offset that the browser has today.
         trace["x"] = [wall_clock(x, offset) for x in trace["x"]]
+        # What is hidden stays hidden when another curve joins before it.
+        trace["uid"] = f"{trace['name']}, {trace.get('fill', 'line')}"
     title = {"text": time_label, "standoff": 8, "font": {"size": 12}}
     axes["xaxis"] = _axis(look, type="date", anchor=f"y{_axis_number(2 * len(panels) - 1)}", title=title, tickangle=0)
     return {"data": data, "layout": {**_layout(look, revision, len(panels)), **axes, "annotations": headings}}

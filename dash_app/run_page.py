@@ -3,14 +3,14 @@
 from collections.abc import Callable
 from typing import Any
 
-from dash import Dash, Input, Output, State, dcc, html, no_update
+from dash import Dash, Input, Output, Patch, State, dcc, html, no_update
 from dash.exceptions import PreventUpdate
 
 from kappawatt.errors import StoreError
 from kappawatt.stores import Store
 
 from . import run_view
-from .figures import GRAPH_CONFIG, LOOKS, blank, height_px, live
+from .figures import GRAPH_CONFIG, LOOKS, Figure, blank, height_px, live
 from .logs import newest_us
 from .pieces import notice, pulse, skeletons
 from .queries import Curve, Run, curve, provider_of, run
@@ -19,6 +19,7 @@ from .text import zone_of
 
 MOST_ID = 256
 SHOWN, HIDDEN = "panel", "panel hidden"
+UNKNOWN = "unknown"
 
 Answer = tuple[Run, Curve, str | None]
 
@@ -91,6 +92,23 @@ def update(answer: Answer, *, scheme: str, zone: str) -> tuple[Any, ...]:
     )
 
 
+def patched(figure: Figure) -> Patch:
+    """The same figure as changes to the one that the browser shows, its axes part by part.
+
+    Dash 4.4 writes a zoom into the figure that it keeps, so that Plotly takes the next whole figure, which has no
+    range, for a wish to undo the zoom, whatever `uirevision` says. Changes leave the range alone.
+    """
+    change = Patch()
+    change["data"] = figure["data"]
+    for name, value in figure["layout"].items():
+        if name[1:5] != "axis":
+            change["layout"][name] = value
+            continue
+        for part, setting in value.items():
+            change["layout"][name][part] = setting
+    return change
+
+
 def register(app: Dash, reader: Reader, clock_us: Callable[[], int], log_url: str) -> None:
     """Connect the page to the store."""
     same = (no_update,) * 6
@@ -127,6 +145,8 @@ def register(app: Dash, reader: Reader, clock_us: Callable[[], int], log_url: st
         warnings = run_view.notices(found[0], now_us=now, zone=zone_of(zone), log_us=newest_us(log_url))
         print_ = fingerprint(found, scheme, zone)
         parts = same if print_ == seen else update(found, scheme=scheme, zone=zone)
+        if print_ != seen and seen not in (None, UNKNOWN):
+            parts = (*parts[:2], patched(parts[2]), *parts[3:])
         return warnings, *parts, SHOWN if found[1].rows else HIDDEN, print_, beat
 
     app.callback(
