@@ -74,8 +74,8 @@ class PriceBook:
         self._table: AsOfTable[Price] = AsOfTable(_rank)
         self._seen: set[Price] = set()
         self._zones: list[tuple[str, ...]] = []
-        self._asked: dict[tuple[int, int], int] = {}
-        self._by_group: defaultdict[str, set[tuple[int, int]]] = defaultdict(set)
+        self._asked: dict[int, int] = {}  # slot << 12 | zone → index
+        self._by_group: defaultdict[str, set[int]] = defaultdict(set)
         self._columns: PriceColumns | None = None
 
     def __repr__(self) -> str:
@@ -93,20 +93,21 @@ class PriceBook:
         first, end = price.valid_from // WINDOW_5M_US, price.valid_to // WINDOW_5M_US
         self._table.add(price, price.zone, first, end)
         changes = []
-        for zone, slot in self._by_group[price.zone]:
+        for asked in self._by_group[price.zone]:
+            zone, slot = asked & 0xFFF, asked >> 12
             if not first <= slot < end:
                 continue
-            before, after = self._asked[zone, slot], self._table.best(self._zones[zone], slot)
+            before, after = self._asked[asked], self._table.best(self._zones[zone], slot)
             if before != after:
-                self._asked[zone, slot] = after
+                self._asked[asked] = after
                 changes.append(Change(zone, slot, before, after))
         return changes
 
     def lookup(self, zones: Sequence[str], zone: Ints, slot: Ints) -> Ints:
         """For each (zone code, slot) the index of the record that counts, UNPRICED if none. *zones* names the codes."""
-        pair, back = np.unique(slot << 12 | zone, return_inverse=True)
-        found = [self._price(zones, code & 0xFFF, code >> 12) for code in pair.tolist()]
-        return np.array(found, np.int64)[back] if found else np.empty(0, np.int64)
+        asked, known = (slot << 12 | zone).tolist(), self._asked
+        found = [known[code] if code in known else self._price(zones, code) for code in asked]
+        return np.array(found, np.int64)
 
     def columns(self) -> PriceColumns:
         """All records by column, for whole rows at once."""
@@ -125,11 +126,11 @@ class PriceBook:
 
     def forget_before(self, slot: int) -> None:
         """Stop answering for slots before *slot*, for good."""
-        gone = [key for key in self._asked if key[1] < slot]
-        for key in gone:
-            del self._asked[key]
-            for group in self._zones[key[0]]:
-                self._by_group[group].discard(key)
+        gone = [asked for asked in self._asked if asked >> 12 < slot]
+        for asked in gone:
+            del self._asked[asked]
+            for group in self._zones[asked & 0xFFF]:
+                self._by_group[group].discard(asked)
 
     def dump(self) -> tuple[Any, ...]:
         """Plain state: the records in their order, so that indices hold."""
@@ -140,15 +141,13 @@ class PriceBook:
         for values in state:
             self.add(Price(*values))
 
-    def _price(self, zones: Sequence[str], zone: int, slot: int) -> int:
-        known = self._asked.get((zone, slot))
-        if known is not None:
-            return known
+    def _price(self, zones: Sequence[str], asked: int) -> int:
+        zone, slot = asked & 0xFFF, asked >> 12
         while len(self._zones) <= zone:
             self._zones.append(fallbacks(zones[len(self._zones)]))
-        found = self._asked[zone, slot] = self._table.best(self._zones[zone], slot)
+        found = self._asked[asked] = self._table.best(self._zones[zone], slot)
         for group in self._zones[zone]:
-            self._by_group[group].add((zone, slot))
+            self._by_group[group].add(asked)
         return found
 
 

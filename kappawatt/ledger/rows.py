@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -27,9 +28,12 @@ def dates(instant_us: Ints) -> list[str]:
     >>> dates(np.array([0, 86_400_000_000]))
     ['1970-01-01', '1970-01-02']
     """
-    day, back = np.unique(instant_us // _DAY_US, return_inverse=True)
-    names = day.astype("datetime64[D]").astype(str).tolist()
-    return [names[index] for index in back.tolist()]
+    return [_date(day) for day in (instant_us // _DAY_US).tolist()]
+
+
+@lru_cache(maxsize=1024)
+def _date(day: int) -> str:
+    return str(np.datetime64(day, "D"))
 
 
 class RowMaker:

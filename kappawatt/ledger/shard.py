@@ -315,8 +315,8 @@ class Shard:
         return window, self._cells["energy_uj"][at], self._cells["water_ul"][at], price
 
     def _touch_hours(self, slot_key: Ints) -> None:
-        pair = np.unique(window_of(slot_key) // 12 << 12 | zone_of(slot_key))
-        hours = {(code & 0xFFF, code >> 12) for code in pair.tolist()}
+        pairs = set((window_of(slot_key) // 12 << 12 | zone_of(slot_key)).tolist())
+        hours = {(code & 0xFFF, code >> 12) for code in pairs}
         self._dirty_hours |= hours
         self._open_hours |= hours
 

@@ -97,7 +97,7 @@ class Windows:
 
     def touch(self, row: Ints) -> None:
         """These rows changed."""
-        self._dirty.append(np.unique(row))
+        self._dirty.append(row)
 
     def touch_cells(self, cell: Ints) -> None:
         """The rows over these cells changed, as far as there are any."""
