@@ -15,7 +15,6 @@ from kappawatt.units import UJ_PER_KWH, WINDOW_5M_US
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
-Objects = NDArray[np.object_]
 
 KINDS = ("actual", "estimated", "forecast", "static")
 LEVELS = ("zone", "country", "world")
@@ -57,14 +56,15 @@ def _rank(price: Price, level: int) -> tuple[object, ...]:
 
 @dataclass(frozen=True, slots=True)
 class PriceColumns:
-    """The records of a book by index, as columns; NaN where a record has no such factor."""
+    """The records of a book by index, as columns: NaN or −1 where a record has no such factor, codes for words."""
 
     intensity_g_per_kwh: Floats
     water_l_per_kwh: Floats
     price_per_kwh: Floats
-    currency: Objects
-    kind: Objects
-    zone_level: Objects
+    currency: Ints
+    currencies: tuple[str, ...]
+    kind: Ints
+    zone_level: Ints
 
 
 class PriceBook:
@@ -114,13 +114,16 @@ class PriceBook:
         if self._columns is None:
             records = self._table.records
             costs = [r.price_per_kwh if r.currency is not None else None for r in records]
+            names = [r.currency if r.price_per_kwh is not None else None for r in records]
+            currencies = tuple(sorted({name for name in names if name is not None}))
             self._columns = PriceColumns(
                 np.array([r.intensity_g_per_kwh for r in records], np.float64),
                 np.array([r.water_l_per_kwh for r in records], np.float64),
                 np.array(costs, np.float64),
-                np.array([r.currency if r.price_per_kwh is not None else None for r in records], object),
-                np.array([r.kind for r in records], object),
-                np.array([zone_level(r.zone) for r in records], object),
+                np.array([-1 if name is None else currencies.index(name) for name in names], np.int64),
+                currencies,
+                np.array([KINDS.index(r.kind) for r in records], np.int64),
+                np.array([LEVELS.index(zone_level(r.zone)) for r in records], np.int64),
             )
         return self._columns
 

@@ -1,7 +1,6 @@
 """Window rows from cells: energies added up, priced, and put in the order of the tables, column by column."""
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -9,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kappawatt.ledger.keys import RUN_SHIFT, WINDOW_SHIFT, run_of, window_of, zone_of
-from kappawatt.ledger.prices import UNPRICED, Group, PriceBook, PriceColumns, price_row, site_water
+from kappawatt.ledger.priced import price_rows
+from kappawatt.ledger.prices import PriceBook
 from kappawatt.ledger.windows import Windows
 from kappawatt.stream.table import Column, KeyedTable, reduce_by_key
 from kappawatt.units import UJ_PER_KWH
@@ -37,10 +37,7 @@ def _date(day: int) -> str:
 
 
 class RowMaker:
-    """Makes the rows of one width. *per_row* cells' windows make one row; prices come from a PriceBook.
-
-    The usual row has one price and is made by whole columns; the others one by one, with the same operations.
-    """
+    """Makes the rows of one width. *per_row* cells' windows make one row; prices come from a PriceBook."""
 
     def __init__(self, cells: KeyedTable, windows: Windows, per_row: int, slots_per_cell: int) -> None:
         self._cells = cells
@@ -81,16 +78,17 @@ class RowMaker:
         eight, site = np.zeros((len(key), 8), np.int64), np.zeros(len(key), np.int64)
         np.add.at(eight, owner, energy)
         np.add.at(site, owner, water)
-        priced = self._priced(
+        code = run_of(key)
+        total = eight.sum(axis=1)
+        pair, groups = reduce_by_key(owner << 32 | index + 1, {"energy_uj": energy.sum(axis=1)}, _GROUPS)
+        priced = price_rows(
+            prices.columns(),
             len(key),
-            owner,
-            energy.sum(axis=1),
-            index,
-            prices,
-            eight.sum(axis=1),
-            site,
-            pue[run_of(key)],
-            wue[run_of(key)],
+            pair >> 32,
+            (pair & 0xFFFFFFFF) - 1,
+            groups["energy_uj"],
+            pue[code],
+            np.where(site > 0, site / 1e6, total / UJ_PER_KWH * wue[code]),
         )
         start = window_of(key) * self._windows.width_us
         by_kind = eight[:, 0::2] + eight[:, 1::2]
@@ -98,78 +96,16 @@ class RowMaker:
         stat = {name: self._windows.rows[name][at] for name in ("samples", "covered_us", "span_us", "peak_uj", "final")}
         coverage = np.minimum(1.0, stat["covered_us"] / stat["span_us"])
         columns = (
-            [runs[code] for code in run_of(key).tolist()],
+            [runs[index] for index in code.tolist()],
             dates(start),
             start.tolist(),
             by_kind.sum(axis=1).tolist(),
             *(by_kind[:, kind].tolist() for kind in range(4)),
             eight[:, 1::2].sum(axis=1).tolist(),
-            *zip(*priced, strict=True),
+            *priced,
             stat["samples"].tolist(),
             coverage.tolist(),
             (stat["peak_uj"] / 5_000_000).tolist(),
             [ended or final == 1 for final in stat["final"].tolist()],
         )
         return list(zip(*columns, strict=True))
-
-    def _priced(
-        self,
-        rows: int,
-        owner: Ints,
-        energy: Ints,
-        index: Ints,
-        prices: PriceBook,
-        total: Ints,
-        site: Ints,
-        pue: Floats,
-        wue: Floats,
-    ) -> list[tuple[Any, ...]]:
-        """The derived columns of each row, unpriced_uj first."""
-        pair, groups = reduce_by_key(owner << 32 | index + 1, {"energy_uj": energy}, _GROUPS)
-        row, price = pair >> 32, (pair & 0xFFFFFFFF) - 1
-        amount = groups["energy_uj"]
-        result: list[Any] = [None] * rows
-        simple = (np.bincount(row, minlength=rows)[row] == 1) & (price != UNPRICED)
-        where = row[simple]
-        values = _one_price(prices.columns(), price[simple], amount[simple], pue[where], wue[where], site[where])
-        for target, value in zip(where.tolist(), values, strict=True):
-            result[target] = value
-        rest: dict[int, list[Group]] = {}
-        others = zip(row[~simple].tolist(), price[~simple].tolist(), amount[~simple].tolist(), strict=True)
-        for target, code, joules in others:
-            group = Group(joules, None if code == UNPRICED else prices[code], float(pue[target]))
-            rest.setdefault(target, []).append(group)
-        for target, several in rest.items():
-            water_use = None if math.isnan(wue[target]) else float(wue[target])
-            result[target] = price_row(several, site_water(int(site[target]), int(total[target]), water_use))
-        return result
-
-
-def _one_price(
-    book: PriceColumns, price: Ints, energy: Ints, pue: Floats, wue: Floats, site: Ints
-) -> Iterable[tuple[Any, ...]]:
-    """`price_row` for rows under one record each: the same operations in the same order, by columns."""
-    amount = energy.astype(np.float64)
-    kwh = amount / UJ_PER_KWH * pue
-    intensity = book.intensity_g_per_kwh[price]
-    mean = amount * intensity / np.where(energy == 0, np.nan, amount)
-    on_site = np.where(site > 0, site / 1e6, np.where(np.isnan(wue), 0.0, amount / UJ_PER_KWH * wue))
-    return zip(
-        [0] * len(energy),
-        (kwh * intensity).tolist(),
-        _known(kwh * book.water_l_per_kwh[price] + on_site),
-        _known(kwh * book.price_per_kwh[price]),
-        book.currency[price].tolist(),
-        _known(mean),
-        book.kind[price].tolist(),
-        book.zone_level[price].tolist(),
-        strict=True,
-    )
-
-
-def _known(values: Floats) -> list[float | None]:
-    """Values as a list, None for NaN."""
-    found: list[float | None] = values.tolist()
-    for missing in np.flatnonzero(np.isnan(values)).tolist():
-        found[missing] = None
-    return found

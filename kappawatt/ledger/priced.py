@@ -1,0 +1,99 @@
+"""`price_row` for many rows at once: the same operations in the same order, by columns (docs/semantics.md §3)."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kappawatt.ledger.prices import KINDS, LEVELS, UNPRICED, PriceColumns
+from kappawatt.units import UJ_PER_KWH
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+_NONE = np.iinfo(np.int64).max
+
+
+def price_rows(
+    book: PriceColumns, rows: int, row: Ints, price: Ints, energy_uj: Ints, pue: Floats, site_l: Floats
+) -> list[list[Any]]:
+    """The columns of `Priced` for each of *rows*.
+
+    Args:
+        book: Price records by index.
+        rows: How many rows.
+        row: Of each group the row, ascending; each row has at least one group.
+        price: Of each group the record's index, UNPRICED if none; not twice in a row.
+        energy_uj: Of each group.
+        pue: Of each row.
+        site_l: Water used on site by each row, L; NaN if nothing is known of it.
+    """
+    priced = price != UNPRICED
+    unpriced = np.zeros(rows, np.int64)
+    np.add.at(unpriced, row[~priced], energy_uj[~priced])
+    row, price, energy_uj = row[priced], price[priced], energy_uj[priced]
+    amount = energy_uj.astype(np.float64)
+    kwh = amount / UJ_PER_KWH * pue[row]
+    intensity = book.intensity_g_per_kwh[price]
+    whole = np.zeros(rows, np.int64)
+    np.add.at(whole, row, energy_uj)
+    weighted = _sums(rows, row, amount * intensity)
+    means = [w / e if w is not None and e else None for w, e in zip(weighted, whole.astype(np.float64), strict=True)]
+    currency, mixed = _only(rows, row, book.currency[price])
+    cost = _sums(rows, row, kwh * book.price_per_kwh[price])
+    return [
+        unpriced.tolist(),
+        _sums(rows, row, kwh * intensity),
+        _sums(rows, row, kwh * book.water_l_per_kwh[price], site_l),
+        [None if several else value for value, several in zip(cost, mixed, strict=True)],
+        ["mixed" if several else _name(book.currencies, code) for code, several in zip(currency, mixed, strict=True)],
+        means,
+        [_name(KINDS, code) for code in _greatest(rows, row, book.kind[price])],
+        [_name(LEVELS, code) for code in _greatest(rows, row, book.zone_level[price])],
+    ]
+
+
+def _sums(rows: int, row: Ints, terms: Floats, last: Floats | None = None) -> list[float | None]:
+    """Correctly rounded sums by row, of the terms that are known; None where none is. *last* is one more term."""
+    known = ~np.isnan(terms)
+    row, terms = row[known], terms[known]
+    if last is not None:
+        also = np.zeros(rows, bool)
+        also[row] = True
+        also &= ~np.isnan(last)
+        extra = np.flatnonzero(also)
+        order = np.argsort(np.concatenate((row, extra)), kind="stable")
+        row, terms = np.concatenate((row, extra))[order], np.concatenate((terms, last[extra]))[order]
+    count = np.bincount(row, minlength=rows)
+    values = terms.tolist()
+    found: list[float | None] = [None] * rows
+    behind = 0
+    for index, terms_here in enumerate(count.tolist()):
+        if terms_here == 1:
+            found[index] = values[behind]
+        elif terms_here:
+            found[index] = math.fsum(values[behind : behind + terms_here])
+        behind += terms_here
+    return found
+
+
+def _greatest(rows: int, row: Ints, code: Ints) -> list[int]:
+    greatest = np.full(rows, -1, np.int64)
+    np.maximum.at(greatest, row, code)
+    found: list[int] = greatest.tolist()
+    return found
+
+
+def _only(rows: int, row: Ints, code: Ints) -> tuple[list[int], list[bool]]:
+    """The one code ≥ 0 of each row (−1: none), and whether there are several."""
+    least, greatest = np.full(rows, _NONE), np.full(rows, -1, np.int64)
+    known = code >= 0
+    np.minimum.at(least, row[known], code[known])
+    np.maximum.at(greatest, row[known], code[known])
+    return greatest.tolist(), (least < greatest).tolist()
+
+
+def _name(names: Sequence[str], code: int) -> str | None:
+    return names[code] if code >= 0 else None
