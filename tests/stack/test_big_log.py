@@ -64,7 +64,10 @@ def on_kafka(log: Log, kafka_address: str, registry_url: str, cassandra_address:
     there = publish(log, kafka_address, prefix, {topic: registry.register(topic) for topic in TOPICS}, 16)
     flags = ("--registry", registry_url, "--topic-prefix", prefix)
     yield Home(
-        f"kafka://{kafka_address}", flags, expected_tables(there), lambda _, name: f"cassandra://{cassandra_address}/{name}"
+        f"kafka://{kafka_address}",
+        flags,
+        expected_tables(there),
+        lambda _, name: f"cassandra://{cassandra_address}/{name}",
     )
     delete_topics(kafka_address, prefix)
 
@@ -128,16 +131,14 @@ def test_killed_half_way_it_goes_on_to_the_same_tables(home: Home, tmp_path: Pat
     assert differing(flow, home) == []
 
 
-def test_any_cql_client_sees_the_windows(
-    on_kafka: Home, tmp_path: Path, keyspace: str, cassandra_session: Any
-) -> None:
+def test_any_cql_client_sees_the_windows(on_kafka: Home, tmp_path: Path, keyspace: str, cassandra_session: Any) -> None:
     flow = on_kafka.flow(tmp_path, keyspace)
     migrate(flow.store)
     flow.run(processes=2)
     (run_id, date, _), _ = next(iter(on_kafka.expected["run_window_5s"].items()))
 
     found = cassandra_session.execute(
-        f"SELECT window_start, energy_uj, emissions_g FROM {keyspace}.run_window_5s WHERE run_id = %s AND date = %s",  # noqa: S608
+        f"SELECT window_start, energy_uj, emissions_g FROM {keyspace}.run_window_5s WHERE run_id = %s AND date = %s",
         (run_id, date),
     )
 

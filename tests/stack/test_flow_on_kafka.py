@@ -155,7 +155,8 @@ def test_writers_of_two_schema_versions_are_read_in_one_log(cluster: Cluster, tm
         fresh = {**record, "collector_id": f"{record['collector_id']}-again"}
         newer_one = frame(newer, encode(parsed, {**fresh, "rack": "r1"}))
         older_one = frame(cluster.ids["sample"], encode(older, record))
-        mixed += [(kafka_partition(key, PARTITIONS), key, newer_one), (kafka_partition(key, PARTITIONS), key, older_one)]
+        place = kafka_partition(key, PARTITIONS)
+        mixed += [(place, key, newer_one), (place, key, older_one)]
 
     cluster.send(mixed)
     flow.run()

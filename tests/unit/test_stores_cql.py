@@ -7,12 +7,11 @@ from cassandra.util import Date
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cassandra import cqltypes
 from kappawatt.errors import StoreError
 from kappawatt.stores import cql
 from kappawatt.stores.address import Address
 from kappawatt.stores.tables import TABLES, Kind, Table
-
-cqltypes = pytest.importorskip("cassandra.cqltypes")
 
 ONE = Table("one", ("id",), (), {"id": Kind.TEXT, "value": Kind.BIGINT})
 
