@@ -33,6 +33,8 @@ from kappawatt.units import US_PER_S
 _log = logging.getLogger("kappawatt.agent")
 
 
+ASKED_S = 0.2
+"""How long an agent tries to become one: runs that ask for it hold its lock for an instant."""
 RECHECK_S = 5.0
 """How often runs are looked up when no file came or went."""
 
@@ -203,7 +205,11 @@ class Locks:
             KappawattError: Another is.
         """
         lock = self._lock(AGENT)
-        if not lock.acquire():
+        until_s = time.monotonic() + ASKED_S
+        while not lock.acquire():
+            if time.monotonic() < until_s:  # it may be a run that only asks who measures here
+                time.sleep(ASKED_S / 20)
+                continue
             raise KappawattError(
                 f"an agent was to measure {self._host_name} and {lock.holder() or 'another one'} does already; stop it "
                 "first (`kill PID`), or do nothing: it measures all runs on this host"

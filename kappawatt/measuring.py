@@ -57,7 +57,7 @@ class Measuring:
         if self._neighbours is None:
             return
         try:
-            self._neighbours.register(pid)
+            self._neighbours.register(pid, by_itself=self.agent is None)
         except OSError as error:
             _log.warning("kappawatt: run %s is not seen by others on this host: %s", self._run_id, error)
 

@@ -33,19 +33,25 @@ class Neighbours:
     def agent(self) -> str | None:
         """Who measures this host for all runs; None if nobody does."""
         lock = self._lock(AGENT)
-        if lock.acquire():
-            lock.release()
-            return None
-        return str(lock.holder() or "a host agent")
+        return str(lock.holder() or "a host agent") if lock.taken() else None
 
-    def register(self, pid: int) -> None:
+    def register(self, pid: int, *, by_itself: bool) -> None:
         """Let the agent and other runs know that the tree below *pid* is ours.
+
+        *by_itself*: this run writes its own samples, which an agent that begins later leaves to it.
 
         Raises:
             OSError: The spool's folder cannot be written.
             SourceGone: There is no such process.
         """
-        self._file = register(self._spool, run_id=self._run_id, host_name=self._host_name, host=self._host, pid=pid)
+        self._file = register(
+            self._spool,
+            run_id=self._run_id,
+            host_name=self._host_name,
+            host=self._host,
+            pid=pid,
+            by_itself=by_itself,
+        )
 
     def others(self) -> dict[str, ProcessTree]:
         """The trees of the other runs on this host that live now."""

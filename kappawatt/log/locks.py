@@ -55,13 +55,7 @@ class FileLock:
         """
         if self._fd is not None:
             return True
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        except OSError as error:
-            raise LogError(
-                f"lock file {self.path} cannot be opened: {error.strerror}; make its folder writable"
-            ) from error
+        fd = self._open()
         try:
             fcntl.flock(fd, fcntl.LOCK_EX if blocking else fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -71,6 +65,23 @@ class FileLock:
         self._sign(fd)
         _close_in_forks(self)
         return True
+
+    def taken(self) -> bool:
+        """Whether another holds the lock now. Any number may ask at once: none of them looks like a holder.
+
+        Raises:
+            LogError: The lock file cannot be made or opened.
+        """
+        if self._fd is not None:
+            return False
+        fd = self._open()
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(fd)
+        return False
 
     def release(self) -> None:
         """Give the lock back; nothing happens if it is not held."""
@@ -86,6 +97,15 @@ class FileLock:
             return Holder(int(found["pid"]), str(found["program"]))
         except (OSError, ValueError, KeyError, TypeError):
             return None
+
+    def _open(self) -> int:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            raise LogError(
+                f"lock file {self.path} cannot be opened: {error.strerror}; make its folder writable"
+            ) from error
 
     def _sign(self, fd: int) -> None:
         text = json.dumps({"pid": os.getpid(), "program": self.program}).encode()

@@ -1,5 +1,6 @@
 """The host agent: one collector a host, all runs on it, nothing lost at the end."""
 
+import fcntl
 import itertools
 import os
 import signal
@@ -103,6 +104,17 @@ def test_second_agent_on_a_host_is_refused_with_the_remedy(settings):
     lock = DeviceLock(Path(settings.spool) / LOCKS, boot_host_name(), AGENT, program="another agent")
     with lock, pytest.raises(KappawattError, match=f"another agent \\(pid {os.getpid()}\\) does already; stop it"):
         run(settings, threading.Event())
+
+
+def test_agent_begins_although_a_run_is_just_asking_for_one(settings):
+    lock = DeviceLock(Path(settings.spool) / LOCKS, boot_host_name(), AGENT)
+    log = Path(settings.log.removeprefix("file:"))
+    lock.path.parent.mkdir(parents=True)
+    asking = open(lock.path, "w")
+    fcntl.flock(asking, fcntl.LOCK_SH)
+    threading.Timer(0.05, asking.close).start()
+
+    assert agent_while(settings, lambda: len(samples(log)) >= 1)
 
 
 def test_devices_of_a_run_that_was_there_before_are_taken_over_when_it_ends(settings):

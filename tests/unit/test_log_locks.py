@@ -1,5 +1,6 @@
 """Locks have one holder, say who it is, and are free again when it dies."""
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -44,6 +45,24 @@ def test_a_lock_has_one_holder(tmp_path: Path) -> None:
     first.release()
     assert second.acquire()
     second.release()
+
+
+def test_a_lock_that_another_holds_is_taken(tmp_path: Path) -> None:
+    holder, asking = FileLock(tmp_path / "a.lock"), FileLock(tmp_path / "a.lock")
+    assert not asking.taken()
+
+    with holder:
+        assert asking.taken()
+
+    assert not asking.taken()
+
+
+def test_one_who_only_asks_is_no_holder_for_others_who_ask(tmp_path: Path) -> None:
+    lock = FileLock(tmp_path / "a.lock")
+    with open(lock.path, "w") as asking:
+        fcntl.flock(asking, fcntl.LOCK_SH)
+
+        assert not lock.taken()
 
 
 def test_the_holder_is_named_in_the_error(tmp_path: Path) -> None:

@@ -277,6 +277,40 @@ def test_run_beside_an_agent_is_measured_by_the_agent(training: Training) -> Non
     assert training.events() == [("start", None), ("stop", "succeeded")]
 
 
+def test_agent_that_begins_later_leaves_a_run_that_measures_itself_to_it(training: Training) -> None:
+    code = """
+import pathlib
+with kappawatt.track(name="mine", quiet=True) as run:
+    pathlib.Path("began").touch()
+    while not pathlib.Path("enough").exists(): busy(0.05)
+print(run.summary.energy_uj)
+"""
+    run = training.start(code)
+    wait_for(lambda: (training.folder / "began").exists())
+    agent = subprocess.Popen(
+        [sys.executable, "-m", "collectors.agent"], cwd=training.folder, env=training.environ, stderr=subprocess.PIPE
+    )
+    assert agent.stderr is not None
+    assert agent.stderr.readline()  # it has begun
+    seen = len(training.records("sample"))
+    wait_for(lambda: len(training.records("sample")) > seen + 15)
+
+    (training.folder / "enough").touch()
+    told, _ = run.communicate(timeout=60)
+    at_end = len(training.records("sample"))
+    wait_for(lambda: len(training.records("sample")) > at_end + 2)  # the agent has the devices now
+    agent.terminate()
+    agent.communicate(timeout=30)
+
+    samples = training.records("sample")
+    mine = [sample for sample in samples if sample["run_id"]]
+    nobodys = sorted((s["start"], s["end"]) for s in samples if s["run_id"] is None)
+    assert sum(sum(sample["energy_uj"]) for sample in mine) == int(told)
+    assert len({sample["collector_id"] for sample in mine}) == 1
+    assert len({sample["collector_id"] for sample in samples}) == 2
+    assert all(end <= start for (_, end), (start, _) in itertools.pairwise(nobodys))
+
+
 def test_second_local_rank_measures_nothing(training: Training) -> None:
     code = "with kappawatt.track() as run: run.epoch(0, loss=1.0)\nprint(run)"
 
