@@ -111,7 +111,7 @@ def _store(settings: Settings) -> PlaceFinding:
 
 
 def _tables(url: str) -> str:
-    store = open_store(url)
+    store = open_store(url, read_only=True)
     try:
         return f"has its tables (id {store.store_id()})"
     finally:

@@ -22,7 +22,7 @@ from kappawatt.errors import SettingsError
 T = TypeVar("T")
 
 PREFIX = "KAPPAWATT_"
-PASSED_THROUGH = ("KAPPAWATT_TEST_", "KAPPAWATT_KAFKA_", "KAPPAWATT_REGISTRY_", "KAPPAWATT_CASSANDRA_")
+PASSED_THROUGH = ("KAPPAWATT_TEST_", "KAPPAWATT_KAFKA_", "KAPPAWATT_CASSANDRA_")
 """Names that begin so are read by the doors themselves (client options, credentials) and never printed."""
 CONTROL = ("KAPPAWATT_CONFIG", "KAPPAWATT_DEBUG", "KAPPAWATT_DASH_INSECURE", "KAPPAWATT_RUN_ID", "KAPPAWATT_JOIN")
 """Names that are read but are no settings: the TOML file, tracebacks on, a page for everybody, the run of a child

@@ -66,7 +66,7 @@ def opened(url: str) -> Store:
         raise StoreError(
             f"store {masked(url)}: there is no such file yet; `kappawatt flow` makes it, or name another --store"
         )
-    return open_store(url)
+    return open_store(url, read_only=True)
 
 
 def _ls(args: argparse.Namespace, settings: Settings) -> int:

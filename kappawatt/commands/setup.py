@@ -1,6 +1,7 @@
 """`doctor`, `config`, `migrate` and `schema …`: this machine, what is set, and the contracts."""
 
 import argparse
+import re
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ from kappawatt.commands import base
 from kappawatt.errors import SettingsError
 from kappawatt.log import urls
 from kappawatt.settings import Settings
-from kappawatt.stores import open_store
+from kappawatt.stores import migrations, open_store
 from kappawatt.stores.tables import TABLES
 from kappawatt.wire.schemas import TOPICS
 
@@ -38,8 +39,20 @@ def add(commands: Any) -> None:
         "migrate",
         _migrate,
         help="make or update the store's tables",
-        about="Makes the store's tables, or brings them up to date; safe to run twice and beside running programs.",
-        examples=["kappawatt migrate --store cassandra://db:9042/kappawatt"],
+        about="Makes the store's tables, or brings them up to date, and says what it did. Safe to run twice,\n"
+        "by several at once, and beside running programs.\nAn SQLite file is made; a Cassandra keyspace only if asked for.",
+        examples=[
+            "kappawatt migrate",
+            "kappawatt migrate --store cassandra://db:9042/kappawatt --create-keyspace",
+            "kappawatt migrate --store cassandra://db:9042/kappawatt --create-keyspace \\\n"
+            "      --replication \"{'class': 'NetworkTopologyStrategy', 'dc1': 3}\"",
+        ],
+    )
+    migrate.add_argument("--create-keyspace", action="store_true", help="make the keyspace if there is none")
+    migrate.add_argument(
+        "--replication",
+        metavar="MAP",
+        help="of a keyspace that is made, as a CQL map [one copy of everything: for one machine, not for production]",
     )
     base.add_json(migrate)
     base.add_settings(migrate, "store")
@@ -116,15 +129,26 @@ def _print_places(places: "list[PlaceFinding]") -> None:
 
 
 def _migrate(args: argparse.Namespace, settings: Settings) -> int:
-    store = open_store(settings.store)
+    if args.replication is not None and not args.create_keyspace:
+        raise SettingsError("--replication is for a keyspace that is made; give --create-keyspace too")
+    if args.replication is not None and not re.fullmatch(r"\{[^{};]+\}", args.replication):
+        raise SettingsError(f"--replication {args.replication} is no CQL map like {migrations.DEV_REPLICATION}")
+    applied = migrations.migrate(
+        settings.store,
+        create_keyspace=args.create_keyspace,
+        replication=args.replication or migrations.DEV_REPLICATION,
+    )
+    store = open_store(settings.store, read_only=True)
     try:
-        answer = {"store": settings_.masked(settings.store), "store_id": store.store_id(), "tables": list(TABLES)}
+        answer = {"store": settings_.masked(settings.store), "store_id": store.store_id(), "applied": applied}
     finally:
         store.close()
     if args.json:
-        base.print_json(answer)
-    else:
-        print(f"{answer['store']} has its {len(TABLES)} tables (id {answer['store_id']})")
+        base.print_json({**answer, "tables": list(TABLES)})
+        return base.OK
+    for name in applied:
+        print(f"applied {name}")
+    print(f"{answer['store']} has its {len(TABLES)} tables (id {answer['store_id']})")
     return base.OK
 
 

@@ -86,7 +86,8 @@ class Connection:
         """
         if not self.execute("SELECT keyspace_name FROM system_schema.keyspaces WHERE keyspace_name = %s", self._name):
             raise StoreError(
-                f"store {self.address}: there is no keyspace {self.address.keyspace}; run `kappawatt migrate`"
+                f"store {self.address}: there is no keyspace {self.address.keyspace}; "
+                "run `kappawatt migrate --create-keyspace`"
             )
         with self.translated("use the keyspace"):
             self.session.set_keyspace(self.address.keyspace)

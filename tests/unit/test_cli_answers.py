@@ -12,7 +12,7 @@ import pytest
 
 from kappawatt import cli
 from kappawatt.stores import open_store
-from kappawatt.stores.tables import TABLES
+from kappawatt.stores.tables import SCHEMA_VERSION, TABLES
 
 ROOT = Path(__file__).parents[2]
 START = round(datetime.now(UTC).timestamp() - 3600) * 1_000_000
@@ -175,11 +175,55 @@ def test_config_prints_value_and_origin_without_passwords(ledger: str, capsys: p
     assert (rows["store"]["origin"], rows["idle_s"]["origin"]) == ("environment", "default")
 
 
-def test_migrate_makes_the_tables(ledger: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["migrate", "--store", "sqlite:new.sqlite", "--json"]) == 0
+def test_migrate_makes_the_tables_and_says_what_it_did(
+    ledger: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    applied = []
+    for _ in range(2):
+        assert cli.main(["migrate", "--store", "sqlite:new.sqlite", "--json"]) == 0
+        answer = json.loads(capsys.readouterr().out)
+        applied.append(answer["applied"])
 
-    assert json.loads(capsys.readouterr().out)["tables"] == list(TABLES)
+    assert answer["tables"] == list(TABLES)
+    assert applied == [[f"SQLite schema version {SCHEMA_VERSION}"], []]
     assert (tmp_path / "new.sqlite").is_file()
+
+
+@pytest.mark.stack
+def test_migrate_makes_keyspace_and_tables_in_cassandra_when_asked(
+    ledger: str, keyspace: str, cassandra_address: str, cassandra_session: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cassandra_session.execute(f"DROP KEYSPACE {keyspace}")
+    to = ["migrate", "--store", f"cassandra://{cassandra_address}/{keyspace}"]
+
+    assert cli.main(to) == 1
+    assert f"there is no keyspace {keyspace}; run `kappawatt migrate --create-keyspace`" in capsys.readouterr().err
+    replication = "{'class': 'SimpleStrategy', 'replication_factor': 1}"
+    assert cli.main([*to, "--create-keyspace", "--replication", replication]) == 0
+    assert capsys.readouterr().out.startswith("applied 001_create_tables.cql\n")
+    assert cli.main(["ls", *to[1:]]) == 0
+    assert cli.main(["verify", *to[1:]]) == 0
+
+
+@pytest.mark.stack
+def test_doctor_makes_nothing_in_cassandra(
+    ledger: str, keyspace: str, cassandra_address: str, cassandra_session: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cli.main(["doctor", "--json", "--store", f"cassandra://{cassandra_address}/{keyspace}"])
+
+    (store,) = [each for each in json.loads(capsys.readouterr().out)["places"] if each["what"] == "store"]
+    made = cassandra_session.execute("SELECT table_name FROM system_schema.tables WHERE keyspace_name = %s", [keyspace])
+    assert (store["usable"], list(made)) == (False, [])
+    assert "run `kappawatt migrate`" in store["found"]
+
+
+def test_reading_changes_nothing(ledger: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (tmp_path / "ledger.sqlite").read_bytes()
+
+    for command in (["ls"], ["show", "digits-1"], ["verify"], ["doctor"]):
+        cli.main(command)
+
+    assert (tmp_path / "ledger.sqlite").read_bytes() == before
 
 
 def test_doctor_names_a_method_for_the_cpu(ledger: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -199,6 +243,8 @@ def test_doctor_names_a_method_for_the_cpu(ledger: str, capsys: pytest.CaptureFi
         (["config", "--idle-s", "soon"], 2, "--idle-s soon is not a number (s) above 0; the default is 10"),
         (["schema", "check"], 2, "schema: no registry is set"),
         (["run"], 2, "run: there is no command"),
+        (["migrate", "--replication", "{}"], 2, "--replication is for a keyspace that is made"),
+        (["migrate", "--create-keyspace", "--replication", "3"], 2, "--replication 3 is no CQL map like {'class'"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )

@@ -110,11 +110,11 @@ def test_agent_begins_although_a_run_is_just_asking_for_one(settings):
     lock = DeviceLock(Path(settings.spool) / LOCKS, boot_host_name(), AGENT)
     log = Path(settings.log.removeprefix("file:"))
     lock.path.parent.mkdir(parents=True)
-    asking = open(lock.path, "w")
-    fcntl.flock(asking, fcntl.LOCK_SH)
-    threading.Timer(0.05, asking.close).start()
+    with open(lock.path, "w") as asking:
+        fcntl.flock(asking, fcntl.LOCK_SH)
+        threading.Timer(0.05, fcntl.flock, (asking, fcntl.LOCK_UN)).start()
 
-    assert agent_while(settings, lambda: len(samples(log)) >= 1)
+        assert agent_while(settings, lambda: len(samples(log)) >= 1)
 
 
 def test_devices_of_a_run_that_was_there_before_are_taken_over_when_it_ends(settings):
