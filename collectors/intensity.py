@@ -28,8 +28,9 @@ def records(zones: Iterable[str] | None = None) -> list[Intensity]:
     >>> [record.zone for record in records(["DE-LU"])]
     ['DEU', 'WORLD']
     """
-    wanted = grid.countries() if zones is None else zones
-    found = {record.zone: record for zone in wanted for record in static_intensity.records(zone)}
+    if zones is None:
+        return static_intensity.records(None)
+    found = {record.zone: record for zone in zones for record in static_intensity.records(zone)}
     return [found[zone] for zone in sorted(found)]
 
 

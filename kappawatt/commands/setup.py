@@ -40,7 +40,8 @@ def add(commands: Any) -> None:
         _migrate,
         help="make or update the store's tables",
         about="Makes the store's tables, or brings them up to date, and says what it did. Safe to run twice,\n"
-        "by several at once, and beside running programs.\nAn SQLite file is made; a Cassandra keyspace only if asked for.",
+        "by several at once, and beside running programs.\n"
+        "An SQLite file is made; a Cassandra keyspace only if asked for.",
         examples=[
             "kappawatt migrate",
             "kappawatt migrate --store cassandra://db:9042/kappawatt --create-keyspace",

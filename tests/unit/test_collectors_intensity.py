@@ -3,7 +3,7 @@
 import pytest
 
 from collectors import intensity
-from kappawatt import grid
+from kappawatt import grid, static_intensity
 from kappawatt.errors import SettingsError
 from kappawatt.log.files import FilePartition, partitions
 from kappawatt.settings import Settings
@@ -37,6 +37,12 @@ def test_records_pass_every_rule_of_the_ledger():
 def test_country_without_data_has_no_record_instead_of_zero():
     assert "CAF" in grid.countries()
     assert "CAF" not in by_zone()
+
+
+def test_all_zones_have_what_each_has_alone():
+    alone = {zone: record for zone in grid.countries() for record in static_intensity.records(zone)}
+
+    assert static_intensity.records(None) == [alone[zone] for zone in sorted(alone)]
 
 
 def test_water_is_known_for_some_and_never_zero():
