@@ -40,7 +40,7 @@ def test_country_without_data_has_no_record_instead_of_zero():
 
 
 def test_all_zones_have_what_each_has_alone():
-    alone = {zone: record for zone in grid.countries() for record in static_intensity.records(zone)}
+    alone = {record.zone: record for zone in grid.countries() for record in static_intensity.records(zone)}
 
     assert static_intensity.records(None) == [alone[zone] for zone in sorted(alone)]
 
