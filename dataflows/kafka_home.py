@@ -1,5 +1,7 @@
 """Kafka as the flow's log: buckets of partitions, control topics, dead letters, writer schemas from the registry."""
 
+import logging
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -18,8 +20,10 @@ from .names import BUCKETS
 from .readers import Batch, Positions, Reader
 from .sinks import DeadLetters
 
+_LOGGER = logging.getLogger("kappawatt.flow")
 _MESSAGES = 5_000
 _LOOK_FOR_NEW_S = 10.0
+_ASK_S = 30.0
 _FLUSH_S = 30.0
 
 
@@ -34,6 +38,7 @@ class KafkaHome:
         self._log = KafkaLog(bootstrap, registry, topic_prefix)
         self._registry = Registry(registry, topic_prefix=topic_prefix)
         self._bounded = bounded
+        self._counts = _Counts(self._log)
 
     def __repr__(self) -> str:
         return f"<KafkaHome {self._log!r}>"
@@ -56,11 +61,11 @@ class KafkaHome:
     def bucket(self, bucket: str, positions: Any) -> Reader:
         """Partitions p of topic `sample` with p mod 16 = the bucket's number."""
         number = BUCKETS.index(bucket)
-        return KafkaReader(self._log, "sample", lambda p: p % len(BUCKETS) == number, positions, bounded=self._bounded)
+        return self._reader("sample", lambda p: p % len(BUCKETS) == number, positions)
 
     def topic(self, topic: str, positions: Any) -> Reader:
         """All partitions of a topic."""
-        return KafkaReader(self._log, topic, lambda _: True, positions, bounded=self._bounded)
+        return self._reader(topic, lambda _: True, positions)
 
     def letters(self) -> DeadLetters:
         """Topic `dead_letter`."""
@@ -69,6 +74,44 @@ class KafkaHome:
     def schemas(self) -> Callable[[int], Mapping[str, Any] | None]:
         """Writer schemas by registry id."""
         return self._registry.schema_for
+
+    def _reader(self, topic: str, mine: Callable[[int], bool], positions: Any) -> Reader:
+        def count() -> int:
+            return self._counts.of(topic)
+
+        return KafkaReader(self._log, topic, mine, positions, count, bounded=self._bounded)
+
+
+class _Counts:
+    """Partition counts, asked for from a thread: an answer can take seconds while brokers are away."""
+
+    def __init__(self, log: KafkaLog) -> None:
+        self._log = log
+        self._known: dict[str, int] = {}
+
+    def __repr__(self) -> str:
+        return f"<_Counts {self._known}>"
+
+    def of(self, topic: str) -> int:
+        """The count as last heard; asks at once for a topic that was never asked for.
+
+        Raises:
+            LogError: The first question is not answered.
+        """
+        if topic not in self._known:
+            if not self._known:
+                threading.Thread(target=self._ask, name="partitions", daemon=True).start()
+            self._known[topic] = self._log.partition_count(topic)
+        return self._known[topic]
+
+    def _ask(self) -> None:
+        while True:
+            time.sleep(_ASK_S)
+            for topic in list(self._known):
+                try:
+                    self._known[topic] = self._log.partition_count(topic)
+                except LogError as error:
+                    _LOGGER.debug("partition count of %s not known: %s", topic, error)
 
 
 class KafkaReader:
@@ -80,10 +123,11 @@ class KafkaReader:
         topic: str,
         mine: Callable[[int], bool],
         positions: Mapping[int, int] | None,
+        count: Callable[[], int],
         *,
         bounded: bool,
     ) -> None:
-        self._log, self._topic, self._mine = log, topic, mine
+        self._log, self._topic, self._mine, self._count = log, topic, mine, count
         self._bounded = bounded
         self._looked = time.monotonic()
         self._consumer = self._open(dict(positions or {}))
@@ -123,12 +167,11 @@ class KafkaReader:
         self._consumer.close()
 
     def _open(self, positions: Mapping[int, int]) -> BucketConsumer:
-        count = self._log.partition_count(self._topic)
-        return self._log.consumer(self._topic, [p for p in range(count) if self._mine(p)], positions)
+        return self._log.consumer(self._topic, [p for p in range(self._count()) if self._mine(p)], positions)
 
     def _look(self) -> None:
         self._looked = time.monotonic()
-        count = self._log.partition_count(self._topic)
+        count = self._count()
         if all(p in self._consumer.partitions for p in range(count) if self._mine(p)):
             return
         positions = self._consumer.positions()

@@ -6,7 +6,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -46,13 +47,14 @@ def stop_on_signals() -> None:
 class Watchdog:
     """Ends the process when epochs stop passing, or a drain takes too long: half-dead processes help nobody.
 
-    `beat` is called once an epoch. A sink that waits for its store beats too: waiting is not death.
+    `beat` is called once an epoch; `waiting` is for a sink whose store is away: waiting is not death.
     """
 
     def __init__(self, limit_s: float = _WATCHDOG_S) -> None:
         self._limit_s = limit_s
         self._last = time.monotonic()
         self._stopping_since: float | None = None
+        self._waiting = False
 
     def __repr__(self) -> str:
         return f"<Watchdog {time.monotonic() - self._last:.1f} s since the last epoch>"
@@ -65,6 +67,16 @@ class Watchdog:
         """An epoch passed."""
         self._last = time.monotonic()
 
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """While the store or the log is waited for: that may take as long as they are away."""
+        self._waiting = True
+        try:
+            yield
+        finally:
+            self._waiting = False
+            self.beat()
+
     def _watch(self) -> None:
         while True:
             time.sleep(1.0)
@@ -72,7 +84,7 @@ class Watchdog:
             if STOP.is_set() and self._stopping_since is None:
                 self._stopping_since = now
             overdue = self._stopping_since is not None and now - self._stopping_since > _DRAIN_S
-            if overdue or now - self._last > self._limit_s:
+            if overdue or (now - self._last > self._limit_s and not self._waiting):
                 LOG.critical("no progress for %.0f s: ending this process, the state is kept", now - self._last)
                 os._exit(70)
 

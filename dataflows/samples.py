@@ -9,7 +9,7 @@ from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 
 from kappawatt.ledger.bucket import Bucket, Verdict
 from kappawatt.ledger.config import LedgerConfig
-from kappawatt.ledger.shard import Report
+from kappawatt.ledger.inbox import Report
 from kappawatt.stream.watermark import PartitionClock, combine
 from kappawatt.units import FUTURE_SKEW_US, US_PER_S
 from kappawatt.wire.decode import SampleDecoder

@@ -11,7 +11,7 @@ from kappawatt.wire.records import DeadLetter
 
 from .names import SINK_PARTS
 from .outlet import Outlet
-from .process import logged
+from .process import WATCHDOG, logged
 
 
 class DeadLetters(Protocol):
@@ -68,6 +68,7 @@ class StorePart(StatefulSinkPartition):  # type: ignore[misc]  # as above
     @logged
     def snapshot(self) -> Any:
         """Wait until all that was started is durable."""
-        self._store.flush()
-        self._letters.flush()
+        with WATCHDOG.waiting():
+            self._store.flush()
+            self._letters.flush()
         return None

@@ -88,5 +88,6 @@ class ZoneStep(StatefulBatchLogic):  # type: ignore[misc]  # as above
     def snapshot(self) -> Any:
         """Rows of the zone hours that changed, fixed together with the state."""
         rows = self._totals.flush()
+        self._totals.forget_before(self._totals.newest_hour - self._horizon_hours)
         self._outbox.put({"zone_window_1h": rows} if rows else {}, {})
         return (STATE_VERSION, self._totals.dump(), self._outbox.dump())

@@ -2,14 +2,15 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kappawatt.ledger.phases import held_us, shares, timeline
+from kappawatt.ledger.phases import Timeline, held_us, shares, timeline
 from kappawatt.ledger.prices import PriceBook
 from kappawatt.ledger.rows import Row, dates
-from kappawatt.ledger.runs import Event, Run
+from kappawatt.ledger.runs import Event, Run, Sums
 from kappawatt.ledger.zones import ZoneHour
 from kappawatt.units import WINDOW_5S_US
 
@@ -59,21 +60,44 @@ def put_run(flush: Flush, run_id: str, run: Run, prices: PriceBook) -> None:
         _put_listed(flush, run_id, run)
 
 
-def put_phases(flush: Flush, run_id: str, run: Run, prices: PriceBook, cells: tuple[Ints, Ints, Ints, Ints]) -> None:
-    """The phases' shares of the run's cells: (window, energies, water, price index) of each cell."""
+class RunCells(NamedTuple):
+    """Some 5-s cells of one run: window, energies [cells, 8], water, price index."""
+
+    window: Ints
+    energy_uj: Ints
+    water_ul: Ints
+    price: Ints
+
+
+def put_phases(flush: Flush, run_id: str, run: Run, prices: PriceBook, cells: RunCells) -> None:
+    """The phases' shares of all the run's cells."""
     line = timeline(run.marks)
     if line is None or run.first_start is None or run.last_end is None:
         return
-    window, energy_uj, water_ul, price = cells
-    start = window * WINDOW_5S_US
-    low, high = np.maximum(start, run.first_start), np.minimum(start + WINDOW_5S_US, run.last_end)
-    found = shares(line, low, high, energy_uj, water_ul, price)
+    found = _phase_shares(run, line, cells)
+    for name, sums in run.frozen_phases.items():
+        found.setdefault(name, Sums()).merge(sums)
     held = held_us(line, run.first_start, run.last_end)
     pue, wue = run.pue, run.wue_l_per_kwh
     names = tuple(sorted(found))
     flush.put("phase_total", ((run_id, n, held.get(n, 0), *found[n].columns(prices, pue, wue)) for n in names))
     flush.drop("phase_total", ((run_id, name) for name in run.phases if name not in found))
     run.phases = names
+
+
+def freeze_phases(run: Run, cells: RunCells) -> None:
+    """Keep the phases' shares of cells that are about to be forgotten: later marks do not change them."""
+    line = timeline(run.marks)
+    if line is None:
+        return
+    for name, sums in _phase_shares(run, line, cells).items():
+        run.frozen_phases.setdefault(name, Sums()).merge(sums)
+
+
+def _phase_shares(run: Run, line: Timeline, cells: RunCells) -> dict[str, Sums]:
+    start = cells.window * WINDOW_5S_US
+    low, high = np.maximum(start, run.first_start or 0), np.minimum(start + WINDOW_5S_US, run.last_end or 0)
+    return shares(line, low, high, cells.energy_uj, cells.water_ul, cells.price)
 
 
 def _put_listed(flush: Flush, run_id: str, run: Run) -> None:

@@ -34,6 +34,12 @@ class Sums:
             self.energy_uj[column] += value
         self.water_ul += water_ul
 
+    def merge(self, other: "Sums") -> None:
+        """Add another's sums."""
+        self.add(other.energy_uj, other.water_ul)
+        for price, energy in other.groups.items():
+            self.groups[price] += energy
+
     def columns(self, prices: PriceBook, pue: float, wue: float | None) -> tuple[Any, ...]:
         """The energy and priced columns in the order of the tables."""
         total, by_kind, estimated = energy_columns(self.energy_uj)
@@ -54,6 +60,7 @@ class Run:
 
     sums: Sums = field(default_factory=Sums)
     frozen: dict[int, int] = field(default_factory=dict)  # groups of cells beyond the horizon
+    frozen_phases: dict[str, Sums] = field(default_factory=dict)  # shares of cells beyond the horizon
     phases: tuple[str, ...] = ()  # whose rows are in the store
     samples: int = 0
     cpu_time_us: int = 0
@@ -162,16 +169,27 @@ class Run:
     def dump(self) -> tuple[Any, ...]:
         """Plain state: every field, sums and events as tuples."""
         plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _NESTED}
+        phases = {name: _dump_sums(sums) for name, sums in self.frozen_phases.items()}
         turn = None if self.turn is None else tuple(self.turn)
         marks = [tuple(mark) for mark in self.marks]
-        return (plain, _dump_sums(self.sums), dict(self.frozen), sorted(self.event_ids), dict(self.known), turn, marks)
+        return (
+            plain,
+            _dump_sums(self.sums),
+            dict(self.frozen),
+            phases,
+            sorted(self.event_ids),
+            dict(self.known),
+            turn,
+            marks,
+        )
 
     @classmethod
     def load(cls, state: Sequence[Any]) -> "Run":
         """A run from what `dump` gave."""
-        plain, sums, frozen, event_ids, known, turn, marks = state
+        plain, sums, frozen, phases, event_ids, known, turn, marks = state
         run = cls(**plain)
         run.sums, run.frozen = _load_sums(sums), dict(frozen)
+        run.frozen_phases = {name: _load_sums(value) for name, value in phases.items()}
         run.event_ids, run.known = set(event_ids), dict(known)
         run.turn = None if turn is None else Event(*turn)
         run.marks = [Event(*mark) for mark in marks]
@@ -199,7 +217,7 @@ def is_mark(event: Event) -> bool:
     return event.type in ("phase_start", "phase_end") and not values.get("rank") and bool(values.get("phase"))
 
 
-_NESTED = ("sums", "frozen", "event_ids", "known", "turn", "marks")
+_NESTED = ("sums", "frozen", "frozen_phases", "event_ids", "known", "turn", "marks")
 
 
 def _dump_sums(sums: Sums) -> tuple[Any, ...]:

@@ -6,7 +6,7 @@ what is due and gives the rows of every key that changed. So the result does not
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 from kappawatt.ledger.config import TABLES, WIDTHS, LedgerConfig
 from kappawatt.ledger.device_rows import DeviceRows
 from kappawatt.ledger.frames import Frame, Suspect
+from kappawatt.ledger.horizon import forget_slots, runs_before
+from kappawatt.ledger.inbox import Inbox, Message, Report
 from kappawatt.ledger.keys import cell_key, run_of, window_of, with_window, zone_of
 from kappawatt.ledger.places import Places
 from kappawatt.ledger.prices import Change, Price, PriceBook
 from kappawatt.ledger.rows import RowMaker, dates
-from kappawatt.ledger.run_rows import Flush, put_metric, put_phases, put_run
+from kappawatt.ledger.run_rows import Flush, RunCells, freeze_phases, put_metric, put_phases, put_run
 from kappawatt.ledger.runs import Event
 from kappawatt.ledger.usage import Usage
 from kappawatt.ledger.windows import Parts, Windows
@@ -31,14 +33,7 @@ Ints = NDArray[np.int64]
 
 CELLS = {"energy_uj": Column("sum", 8), "water_ul": Column("sum")}
 _SLOT = WINDOW_5M_US // WINDOW_5S_US
-
-
-class Report(NamedTuple):
-    """What a bucket says of itself: its watermark (None: idle), or that it has ended for good."""
-
-    bucket: str
-    watermark_us: int | None
-    ended: bool = False
+_NEVER = 1 << 62
 
 
 class Shard:
@@ -60,11 +55,7 @@ class Shard:
         self._dirty: set[int] = set()
         self._dirty_hours: set[tuple[int, int]] = set()
         self._open_hours: set[tuple[int, int]] = set()
-        self._frames: list[Frame] = []
-        self._suspects: list[Suspect] = []
-        self._events: list[tuple[str, Event]] = []
-        self._new_prices: list[Price] = []
-        self._reports: list[Report] = []
+        self._inbox = Inbox()
         self._makers = [
             RowMaker(table, windows, per, slots)
             for table, windows, per, slots in zip(
@@ -73,37 +64,31 @@ class Shard:
         ]
         self._all_ended = False
         self._flushes = 0
+        self._forgotten_hour = 0
 
     def __repr__(self) -> str:
         return f"<Shard {len(self._runs)} runs, {len(self._cells)} cells, watermark {self._watermark.value}>"
 
-    def add(self, message: Frame | Suspect | Price | Report | tuple[str, Event]) -> None:
+    def add(self, message: Message) -> None:
         """Keep a message for the next flush."""
-        if isinstance(message, Frame):
-            self._frames.append(message)
-        elif isinstance(message, Suspect):
-            self._suspects.append(message)
-        elif isinstance(message, Price):
-            self._new_prices.append(message)
-        elif isinstance(message, Report):
-            self._reports.append(message)
-        else:
-            self._events.append(message)
+        self._inbox.add(message)
 
     def flush(self) -> Flush:
         """Fold what was kept and give every row that changed."""
         flush = Flush()
         self._flushes += 1
-        self._fold_prices()
-        self._fold_events(flush)
-        self._fold_frames(self._frames)
-        self._frames = []
-        self._fold_suspects(flush)
-        self._advance()
+        inbox, self._inbox = self._inbox, Inbox()
+        self._fold_prices(inbox.prices)
+        self._fold_events(inbox.events, flush)
+        self._fold_frames(inbox.frames)
+        for suspect in inbox.suspects:
+            self._fold_one(suspect, flush)
+        self._advance(inbox.reports)
         self._write_windows(flush)
         self._write_runs(flush)
         flush.put("device_window_5m", self._devices.rows(self._known.frontier, self._all_ended, self._flushes))
         self._write_zones(flush)
+        self._forget()
         return flush
 
     def dump(self) -> tuple[Any, ...]:
@@ -117,12 +102,12 @@ class Shard:
             self._devices.dump(),
             self._prices.dump(),
             self._watermark.dump(),
-            (sorted(self._open_hours), self._flushes),
+            (sorted(self._open_hours), self._flushes, self._forgotten_hour),
         )
 
     def load(self, state: Sequence[Any]) -> None:
         """Take over what `dump` gave, into a new shard: all buckets count as running again."""
-        _, known, usage, tables, windows, devices, prices, watermark, (open_hours, self._flushes) = state
+        _, known, usage, tables, windows, devices, prices, watermark, rest = state
         self._known.load(known)
         self._usage.load(usage)
         for table, dumped in zip((self._cells, self._slots), tables, strict=True):
@@ -132,13 +117,13 @@ class Shard:
         self._devices.load(devices)
         self._prices.load(prices)
         self._watermark.load(watermark)
+        open_hours, self._flushes, self._forgotten_hour = rest
         self._open_hours = {(zone, hour) for zone, hour in open_hours}
         slot = self._slots.key
         self._prices.lookup(self._zones.names, zone_of(slot), window_of(slot))  # so that a better price finds them
 
-    def _fold_prices(self) -> None:
-        changes = [change for price in self._new_prices for change in self._prices.add(price)]
-        self._new_prices = []
+    def _fold_prices(self, prices: list[Price]) -> None:
+        changes = [change for price in prices for change in self._prices.add(price)]
         if changes:
             self._reprice(changes)
 
@@ -167,8 +152,8 @@ class Shard:
             run.sums.groups[index] += energy
         self._dirty.add(code)
 
-    def _fold_events(self, flush: Flush) -> None:
-        for run_id, event in self._events:
+    def _fold_events(self, events: list[tuple[str, Event]], flush: Flush) -> None:
+        for run_id, event in events:
             code = self._known.run(run_id)
             run = self._state[code]
             before = (run.pue, run.wue_l_per_kwh)
@@ -180,7 +165,6 @@ class Shard:
                 for windows in self._windows:
                     windows.touch_run(code)
                 self._touch_hours(self._slots.key[run_of(self._slots.key) == code])
-        self._events = []
 
     def _fold_frames(self, frames: list[Frame]) -> Parts | None:
         """Fold frames into cells, rows, runs and devices; gives the parts."""
@@ -226,11 +210,6 @@ class Shard:
             sums.groups[index] += sum(energy)
             self._dirty.add(code)
 
-    def _fold_suspects(self, flush: Flush) -> None:
-        for suspect in self._suspects:
-            self._fold_one(suspect, flush)
-        self._suspects = []
-
     def _fold_one(self, suspect: Suspect, flush: Flush) -> None:
         parts = self._fold_frames([suspect.frame])
         if parts is None:
@@ -248,12 +227,11 @@ class Shard:
         identity = (suspect.collector_id, suspect.seq, suspect.host, suspect.start_us, suspect.end_us)
         flush.put("late", [(run_id, day, *identity, *missed)])
 
-    def _advance(self) -> None:
-        for report in self._reports:
+    def _advance(self, reports: list[Report]) -> None:
+        for report in reports:
             self._watermark.report(report.bucket, report.watermark_us)
             if report.ended:
                 self._running.discard(report.bucket)
-        self._reports = []
         watermark = self._watermark.value
         if watermark is not None and len(self._runs):
             self._known.advance(watermark)
@@ -306,13 +284,31 @@ class Shard:
                 put_phases(flush, run_id, run, self._prices, self._cells_of(code))
         self._dirty = set()
 
-    def _cells_of(self, code: int) -> tuple[Ints, Ints, Ints, Ints]:
-        """A run's 5-s cells: window, energies, water, price index."""
-        at = np.flatnonzero(run_of(self._cells.key) == code)
+    def _cells_of(self, code: int, before: int = _NEVER) -> RunCells:
+        """A run's 5-s cells before a window."""
+        at = np.flatnonzero((run_of(self._cells.key) == code) & (window_of(self._cells.key) < before))
         key = self._cells.key[at]
         window = window_of(key)
         price = self._prices.lookup(self._zones.names, zone_of(key), window // _SLOT)
-        return window, self._cells["energy_uj"][at], self._cells["water_ul"][at], price
+        return RunCells(window, self._cells["energy_uj"][at], self._cells["water_ul"][at], price)
+
+    def _forget(self) -> None:
+        """Drop what ended longer than the horizon before the watermark, whole hours at a time; totals keep it."""
+        watermark = self._watermark.value
+        if watermark is None or not len(self._cells):
+            return
+        hour = (watermark - self._config.horizon_us) // WIDTHS[2]
+        first = hour * WIDTHS[2] // WIDTHS[0]
+        if int(window_of(self._cells.key[:1])[0]) >= first:
+            return
+        for code in runs_before(self._cells, first):
+            if self._state[code].marks:
+                freeze_phases(self._state[code], self._cells_of(code, first))
+        self._cells.drop(window_of(self._cells.key) < first)
+        forget_slots(self._slots, hour * WIDTHS[2] // WIDTHS[1], self._state, self._zones.names, self._prices)
+        for windows, width in zip(self._windows, WIDTHS, strict=True):
+            windows.forget_before(hour * WIDTHS[2] // width)
+        self._forgotten_hour = hour
 
     def _touch_hours(self, slot_key: Ints) -> None:
         pairs = set((window_of(slot_key) // 12 << 12 | zone_of(slot_key)).tolist())
@@ -324,10 +320,9 @@ class Shard:
         over = {key for key in self._open_hours if self._is_over(key[1])}
         self._dirty_hours |= over
         self._open_hours -= over
-        if self._dirty_hours:
-            flush.zones = contributions(
-                self._dirty_hours, self._slots, self._state, self._zones.names, self._prices, self._is_over
-            )
+        kept = {key for key in self._dirty_hours if key[1] >= self._forgotten_hour}
+        if kept:
+            flush.zones = contributions(kept, self._slots, self._state, self._zones.names, self._prices, self._is_over)
         self._dirty_hours = set()
 
     def _is_over(self, hour: int) -> bool:

@@ -102,6 +102,7 @@ class ZoneTotals:
     def __init__(self) -> None:
         self._parts: dict[tuple[str, int], dict[int, ZoneHour]] = defaultdict(dict)
         self._dirty: set[tuple[str, int]] = set()
+        self.newest_hour = 0
 
     def __repr__(self) -> str:
         return f"<ZoneTotals {len(self._parts)} zone hours>"
@@ -109,6 +110,7 @@ class ZoneTotals:
     def replace(self, shard: int, part: ZoneHour) -> None:
         """Take a shard's contribution in place of its earlier one."""
         self._parts[part.zone, part.hour][shard] = part
+        self.newest_hour = max(self.newest_hour, part.hour)
         self._dirty.add((part.zone, part.hour))
 
     def flush(self) -> list[Row]:
@@ -130,6 +132,7 @@ class ZoneTotals:
         """Take over what `dump` gave; nothing is dirty by it."""
         for shard, values in state:
             part = ZoneHour(*values)
+            self.newest_hour = max(self.newest_hour, part.hour)
             self._parts[part.zone, part.hour][shard] = part
 
 
