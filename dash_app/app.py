@@ -35,6 +35,7 @@ INDEX = """<!DOCTYPE html>
 <title>{%title%}</title>
 <link rel="icon" type="image/svg+xml" href="/assets/icon.svg">
 <script src="/assets/before.js?v=VERSION"></script>
+<link rel="preload" as="script" href="/assets/plotly-basic.min.js?v=VERSION">
 {%css%}
 <link rel="stylesheet" href="/assets/page.css?v=VERSION">
 </head>
@@ -43,7 +44,7 @@ INDEX = """<!DOCTYPE html>
 <noscript>This page needs JavaScript; kappawatt ls and kappawatt show RUN give the same numbers.</noscript>
 <footer>
 {%config%}{%scripts%}
-<script src="/assets/page.js?v=VERSION"></script>
+<script src="/assets/page.js?v=VERSION" data-plotly="/assets/plotly-basic.min.js?v=VERSION"></script>
 <script src="/assets/grid.js?v=VERSION"></script>
 {%renderer%}
 </footer>

@@ -289,9 +289,10 @@ def _stacked(panels: Sequence[_Panel], look: Look, *, offset: dt.timezone, time_
         data += [{**trace, "xaxis": "x", "yaxis": f"y{left}"} for trace in panel.traces]
         data += [{**trace, "xaxis": "x", "yaxis": f"y{right}"} for trace in panel.right]
         headings.append(_heading(panel.heading, top, look))
+    clocks = {x: wall_clock(x, offset) for x in {x for trace in data for x in trace["x"]}}
     for trace in data:
         # As text: Plotly has no zones, and would shift numbers by the offset that the browser has today.
-        trace["x"] = [wall_clock(x, offset) for x in trace["x"]]
+        trace["x"] = [clocks[x] for x in trace["x"]]
         # What is hidden stays hidden when another curve joins before it.
         trace["uid"] = f"{trace['name']}, {trace.get('fill', 'line')}"
     title = {"text": time_label, "standoff": 8, "font": {"size": 12}}

@@ -1,5 +1,6 @@
 """The list of runs, kept fresh without reading every run every second."""
 
+import itertools
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,10 @@ from .text import utc_day
 
 MOST_RUNS = 10_000
 """Runs listed at most, the newest; more are said, not shown."""
+MANY = 200
+"""So many unread runs are looked up by one pass over the tables."""
+MOST_SCANNED = 5 * MOST_RUNS
+"""Rows that such a pass reads at most; a run that it does not reach is read by itself."""
 SETTLED_US = 3_600 * US_PER_S
 """A run that ended so long ago is read again only every `REST_US`: just a better price can still change it."""
 REST_US = 60 * US_PER_S
@@ -47,6 +52,7 @@ class Fleet:
         self._days: dict[str, tuple[int, list[dict[str, Any]]]] = {}
         self._lines: dict[str, tuple[int, Line]] = {}
         self._changed: dict[str, int] = {}
+        self._read: dict[str, dict[str, dict[str, Any]]] = {}
         self._store: Store | None = None
         self._generation = 0
 
@@ -63,13 +69,16 @@ class Fleet:
         listed = [row for row in listed if row["started_at"] >= now - days * DAY_US]
         listed.sort(key=lambda row: (row["started_at"], row["run_id"]), reverse=True)
         self._generation += 1
-        lines = [self._line(store, row, now) for row in listed[:MOST_RUNS]]
+        listed, cut = listed[:MOST_RUNS], len(listed) > MOST_RUNS
+        self._first_read(store, [row["run_id"] for row in listed])
+        lines = [self._line(store, row, now) for row in listed]
+        self._read.clear()
         newest = max((self._changed[one.run_id] for one in lines), default=0)
         return Listing(
             lines=lines,
             changed=self._changed,
             generation=newest,
-            cut=len(listed) > MOST_RUNS,
+            cut=cut,
             older=not listed and any(True for _ in store.scan("runs_by_date")),
         )
 
@@ -91,14 +100,28 @@ class Fleet:
         self._days[day] = (now, rows)
         return rows
 
+    def _first_read(self, store: Store, run_ids: list[str]) -> None:
+        """Read many new runs in one go: ten thousand single reads would take seconds."""
+        wanted = {run_id for run_id in run_ids if self._lines.get(run_id, (0,))[0] == 0}
+        if len(wanted) < MANY:
+            return
+        for table in ("run", "run_total"):
+            found = itertools.islice(store.scan(table), MOST_SCANNED)
+            self._read[table] = {row["run_id"]: row for row in found if row["run_id"] in wanted}
+
+    def _row(self, store: Store, table: str, run_id: str) -> dict[str, Any]:
+        known = self._read.get(table, {}).get(run_id)
+        if known is not None:
+            return known
+        found = store.read(table, {"run_id": run_id})
+        return found[0] if found else {}
+
     def _line(self, store: Store, listed: dict[str, Any], now: int) -> Line:
         run_id = listed["run_id"]
         known = self._lines.get(run_id)
         if known is not None and 0 <= now - known[0] < _rest_us(known[1], now):
             return known[1]
-        key = {"run_id": run_id}
-        run, total = store.read("run", key), store.read("run_total", key)
-        new = line(listed, run[0] if run else {}, total[0] if total else {})
+        new = line(listed, self._row(store, "run", run_id), self._row(store, "run_total", run_id))
         if known is None or known[1] != new:
             self._changed[run_id] = self._generation
         self._lines[run_id] = (now, new)

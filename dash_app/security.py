@@ -86,9 +86,14 @@ class Guard:
             await refused(scope, receive, send)
             return
 
+        # An asset's address holds a hash of all of them, so it may be kept for good.
+        kept = scope["path"].startswith("/assets/") and scope["query_string"].startswith(b"v=")
+
         async def send_with_limits(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
+                if kept and message["status"] == 200:
+                    headers["cache-control"] = "public, max-age=31536000, immutable"
                 for name, value in self._headers.items():
                     headers.setdefault(name, value)
             await send(message)

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from plotly.offline import get_plotlyjs_version
 from starlette.types import ASGIApp
 
 from dash_app import reader as reader_module
-from dash_app.app import build
+from dash_app.app import ASSETS, build
 from dash_app.fleet import Fleet
 from dash_app.logs import newest_us
 from dash_app.main import listen
@@ -202,6 +203,12 @@ def test_own_scripts_are_there_when_a_run_is_opened_first(get: Get):
 
     assert b"/assets/page.js?v=" in body
     assert b"/assets/grid.js?v=" in body
+
+
+def test_bundled_plotly_is_of_the_generation_that_dash_brings():
+    header = (ASSETS / "plotly-basic.min.js").read_text(encoding="utf-8")[:200]
+
+    assert f"v{get_plotlyjs_version().split('.')[0]}." in header
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "10.1.2.3", "::", "example.org"])
