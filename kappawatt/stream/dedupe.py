@@ -1,6 +1,5 @@
 """Exact deduplication by (producer, sequence number), in any order, with one merged range as the usual state."""
 
-from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,22 +13,38 @@ _NONE = np.iinfo(np.int64).min
 _SEVERAL = _NONE + 1
 
 
-def add_to_ranges(ranges: list[Range], seq: int) -> bool:
-    """Add *seq* to sorted disjoint closed ranges, merging neighbours; False if it was there.
+def merge_ranges(first: list[Range], second: list[Range]) -> list[Range]:
+    """Two lists of closed ranges as one, sorted, neighbours joined.
 
-    >>> seen = [(0, 3), (5, 5)]
-    >>> add_to_ranges(seen, 4), seen, add_to_ranges(seen, 2)
-    (True, [(0, 5)], False)
+    >>> merge_ranges([(0, 3), (7, 7)], [(4, 5), (9, 9)])
+    [(0, 5), (7, 7), (9, 9)]
     """
-    at = bisect_right(ranges, (seq, 1 << 63))
-    if at and ranges[at - 1][1] >= seq:
-        return False
-    joins_left = at > 0 and ranges[at - 1][1] == seq - 1
-    joins_right = at < len(ranges) and ranges[at][0] == seq + 1
-    low = ranges[at - 1][0] if joins_left else seq
-    high = ranges[at][1] if joins_right else seq
-    ranges[at - joins_left : at + joins_right] = [(low, high)]
-    return True
+    merged: list[Range] = []
+    for low, high in sorted(first + second):
+        if merged and low <= merged[-1][1] + 1:
+            merged[-1] = (merged[-1][0], max(high, merged[-1][1]))
+        else:
+            merged.append((low, high))
+    return merged
+
+
+def _runs(numbers: Ints) -> list[Range]:
+    """Ascending distinct numbers as closed ranges."""
+    if len(numbers) == 0:
+        return []
+    begins = np.concatenate(([True], numbers[1:] != numbers[:-1] + 1))
+    ends = np.concatenate((begins[1:], [True]))
+    return list(zip(numbers[begins].tolist(), numbers[ends].tolist(), strict=True))
+
+
+def _within(ranges: list[Range], numbers: Ints) -> NDArray[np.bool_]:
+    """Which numbers lie in one of the sorted ranges."""
+    if not ranges:
+        return np.zeros(len(numbers), bool)
+    low, high = np.array(ranges, np.int64).T
+    at = np.searchsorted(low, numbers, side="right") - 1
+    found: NDArray[np.bool_] = (at >= 0) & (numbers <= high[np.maximum(at, 0)])
+    return found
 
 
 class Deduper:
@@ -61,9 +76,7 @@ class Deduper:
             self._extend(int(code[first[group]]), int(number[first[group]]), int(number[last[group]]))
         for group in np.flatnonzero(~steady).tolist():
             rows = order[first[group] : last[group] + 1]
-            ranges = self._ranges[int(code[first[group]])]
-            fresh[rows] = [add_to_ranges(ranges, value) for value in seq[rows].tolist()]
-            self._note(int(code[first[group]]), ranges)
+            fresh[rows] = self._admit_some(int(code[first[group]]), seq[rows])
         return fresh
 
     def lost(self, producer: int) -> int:
@@ -88,6 +101,17 @@ class Deduper:
         for producer, ranges in enumerate(state):
             self._ranges[producer] = [(int(low), int(high)) for low, high in ranges]
             self._note(producer, self._ranges[producer])
+
+    def _admit_some(self, producer: int, seq: Ints) -> NDArray[np.bool_]:
+        """Any numbers of one producer, in the order of arrival."""
+        numbers, first = np.unique(seq, return_index=True)
+        ranges = self._ranges[producer]
+        new = ~_within(ranges, numbers)
+        fresh = np.zeros(len(seq), bool)
+        fresh[first[new]] = True
+        self._ranges[producer] = merge_ranges(ranges, _runs(numbers[new]))
+        self._note(producer, self._ranges[producer])
+        return fresh
 
     def _follows_on(self, code: Ints, number: Ints, first: Ints) -> NDArray[np.bool_]:
         """Per group of one producer: numbers go up by one, starting behind the only range seen."""
