@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterable, Sequence
 
 from kappawatt import grid, static_intensity
+from kappawatt.commands import base
 from kappawatt.errors import SettingsError
 from kappawatt.settings import Settings, load, masked
 from kappawatt.wire.records import Intensity
@@ -50,8 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="kappawatt collect intensity", description="publish the bundled yearly grid intensity of all countries"
     )
-    parser.add_argument("--log", help="file:DIR or kafka://HOST:PORT; default KAPPAWATT_LOG")
-    parser.add_argument("--registry", help="schema registry for kafka://")
+    base.add_settings(parser, "log", "registry", "topic_prefix", "spool")
     parser.add_argument("--zone", action="append", help="only this zone and what it falls back to; may be repeated")
     parser.add_argument("--print", action="store_true", help="print the values instead of publishing them")
     arguments = parser.parse_args(argv)
@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for record in records(arguments.zone):
             print(f"{record.zone}\t{record.intensity_g_per_kwh:g} g/kWh\t{record.revision}\t{record.dataset}")
         return 0
-    settings = load({"log": arguments.log, "registry": arguments.registry})
+    settings = load(base.given_flags(arguments))
     count = publish(settings, arguments.zone)
     print(f"{count} intensity records written to {masked(settings.log)} (Ember, CC BY 4.0)", file=sys.stderr)
     return 0

@@ -11,12 +11,14 @@ import argparse
 import json
 import math
 import re
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from kappawatt.commands import base
 from kappawatt.errors import SettingsError
 from kappawatt.settings import load, masked
 from kappawatt.units import US_PER_S
@@ -41,7 +43,7 @@ def pace(
 def main(argv: Sequence[str] | None = None) -> int:
     """The program; the exit code."""
     arguments = _parser().parse_args(argv)
-    settings = load({"log": arguments.log, "registry": arguments.registry})
+    settings = load(base.given_flags(arguments))
     now_us = time.time_ns() // 1_000
     duration_s = _seconds(arguments.duration)
     fleet = SimulateSettings(
@@ -53,6 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         period_s=arguments.period,
         seed=arguments.seed,
     )
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # by way of the sink, which is closed
     records = generate(fleet)
     if arguments.realtime:
         records = pace(records, lambda: time.time_ns() // 1_000, time.sleep)
@@ -81,8 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="kappawatt collect simulate", description="make the records of a simulated fleet, labelled so"
     )
-    parser.add_argument("--log", help="file:DIR or kafka://HOST:PORT; default KAPPAWATT_LOG")
-    parser.add_argument("--registry", help="schema registry for kafka://")
+    base.add_settings(parser, "log", "registry", "topic_prefix", "spool")
     parser.add_argument("--hosts", type=int, default=6, help="hosts [6]")
     parser.add_argument("--runs", type=int, default=3, help="trainings at a time [3]")
     parser.add_argument("--gpus", type=int, default=8, help="GPUs a host [8]")

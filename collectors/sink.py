@@ -1,23 +1,22 @@
 """Where records that nobody measured are written: one partition of a file log, or Kafka by way of a spool."""
 
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
+from kappawatt.errors import LogError
 from kappawatt.log.files import FileWriter, partitions
 from kappawatt.log.names import safe_name
 from kappawatt.outlet import Outlet
 from kappawatt.sensors.sampler import boot_host_name
-from kappawatt.settings import Settings
+from kappawatt.settings import Settings, masked
 from kappawatt.wire import codec
 from kappawatt.wire.records import Intensity, RunEvent, Sample
 
 Record = Mapping[str, Any]
 """A record as plain values: what `to_avro` gives."""
 
-_log = logging.getLogger("kappawatt.collectors")
 _BATCH = 1_000
 _CLASSES: Mapping[str, type[Sample | RunEvent | Intensity]] = {
     "sample": Sample,
@@ -104,6 +103,7 @@ class ShippedSink:
     """Kafka, by way of a spool on this machine: a broker that is away holds nothing up and loses nothing."""
 
     def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         self._outlet = Outlet(settings, boot_host_name())
         self._pending: list[Sample | RunEvent | Intensity] = []
 
@@ -126,10 +126,21 @@ class ShippedSink:
         self._pending = []
 
     def close(self) -> None:
-        """Ship what can be shipped and say what could not."""
-        self.flush()
-        for note in self._outlet.close():
-            _log.warning("%s", note)
+        """Return when Kafka has everything.
+
+        Raises:
+            LogError: It has not, and takes nothing more; the rest stays in the spool.
+        """
+        try:
+            self.flush()
+            self._outlet.ship()
+        finally:
+            notes = self._outlet.close(0.0)
+        if notes:
+            raise LogError(
+                f"records were to be shipped to {masked(self._settings.log)}: {'; '.join(notes)}; "
+                "the next collector or run with this spool ships them"
+            )
 
     def __enter__(self) -> Self:
         return self

@@ -47,9 +47,19 @@ class Outlet:
         if records:
             self._spool.append(*records)
             self._spool.sync()
+        if records and self._publisher is not None:
+            self._publisher.wake()
 
-    def close(self) -> list[str]:
-        """Ship what can be shipped, and say what is not where it should be."""
+    def ship(self) -> None:
+        """Return when the log has all that was written, or when Kafka has taken nothing more for `DRAIN_LIMIT_S`."""
+        before = -1
+        while self._publisher is not None and self._publisher.shipped > before:
+            before = self._publisher.shipped
+            if self._publisher.drain(DRAIN_LIMIT_S):
+                return
+
+    def close(self, limit_s: float = DRAIN_LIMIT_S) -> list[str]:
+        """Ship what can be shipped within *limit_s*, and say what is not where it should be."""
         notes = []
         self._spool.close()
         if self._spool.lost:
@@ -57,7 +67,7 @@ class Outlet:
                 f"{self._spool.lost} records are lost: the disk below {self._spool.directory} did not take them"
             )
         if self._publisher is not None:
-            if not self._publisher.drain(DRAIN_LIMIT_S):
+            if not self._publisher.drain(limit_s):
                 notes.append(f"the broker has not taken all records; the rest waits in {self._spool.directory}")
             self._publisher.close()
         return notes

@@ -21,8 +21,13 @@ if TYPE_CHECKING:
     from kappawatt.settings import Settings
 
 _logger = logging.getLogger(__name__)
-_IDLE_S = 0.1
-_SCAN_S = 1.0
+_IDLE_S = 1.0
+"""How long new records go unseen if nobody calls `wake`."""
+_ACK_S = 0.5
+"""How long is waited at a time for an acknowledgement; it ends the wait."""
+_SCAN_S = 10.0
+"""How long a slot that nobody ships goes unseen if no file came or went."""
+_TIMES_NS = 100_000_000
 _CLOSE_S = 2.0
 
 
@@ -57,7 +62,10 @@ class Publisher:
         self._slots: dict[str, Slot] = {}
         self._shipments: dict[tuple[str, str], Shipment] = {}
         self._producer: KafkaProducer | None = None
+        self._positions: dict[str, dict[str, Position]] = {}
+        """By slot, what its file says: nobody else writes it while we ship the slot."""
         self._scanned_at = float("-inf")
+        self._folders: list[int] = []
         self._stop = threading.Event()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
@@ -86,6 +94,10 @@ class Publisher:
             self._thread = threading.Thread(target=self._run, name="kappawatt-publisher", daemon=True)
             self._thread.start()
         return self
+
+    def wake(self) -> None:
+        """There are new records: ship them now. Costs nothing; else they are found within `_IDLE_S`."""
+        self._wake.set()
 
     def drain(self, timeout_s: float) -> bool:
         """True when Kafka has acknowledged all that the spool held at the call; False after *timeout_s*.
@@ -117,8 +129,8 @@ class Publisher:
     def _run(self) -> None:
         try:
             while not self._stop.is_set():
-                busy = self._step_safely()
-                self._wake.wait(0 if busy else max(_IDLE_S, min(1.0, self._outage.wait_s())))
+                if not self._step_safely():
+                    self._wake.wait(_IDLE_S)
                 self._wake.clear()
         finally:
             self._let_go()
@@ -134,7 +146,7 @@ class Publisher:
         return False
 
     def _step(self) -> bool:
-        """Ship some; True if there may be more to do at once."""
+        """Ship some, and wait for acknowledgements; True if there may be more to do at once."""
         if not self._outage.due():
             self._settle(0.0)
             return False
@@ -143,25 +155,25 @@ class Publisher:
         if waiting:
             self._make_ready(waiting)
         sent = sum(self._send(each) for each in waiting)
-        self._settle(_IDLE_S if self._pending() else 0.0)
-        return sent > 0
+        self._settle(_ACK_S if self._pending() else 0.0)
+        return sent > 0 or self._pending() > 0
 
     def _scan(self) -> None:
         """Take the slots and topics that are there by now."""
-        now = time.monotonic()
-        if now - self._scanned_at < _SCAN_S:
+        now, folders = time.monotonic(), [_changed_ns(self.directory / topic) for topic in codec.TOPICS]
+        if folders == self._folders and now - self._scanned_at < _SCAN_S:
             return
         self._scanned_at = now
+        # A folder's time stands still for some ms: a change just after a fresh one might not show.
+        self._folders = folders if max(folders) < time.time_ns() - _TIMES_NS else []
         for slot in slots(self.directory):
             if slot.name not in self._slots and slot.shipper.acquire():
-                self._slots[slot.name] = slot
-        for slot in self._slots.values():
-            shipped: dict[str, Position] | None = None
+                self._slots[slot.name], self._positions[slot.name] = slot, slot.shipped()
+        for name, shipped in self._positions.items():
             for topic in codec.TOPICS:
-                if (slot.name, topic) in self._shipments or not names.segments(self.directory, topic, slot.name):
+                if (name, topic) in self._shipments or not names.segments(self.directory, topic, name):
                     continue
-                shipped = slot.shipped() if shipped is None else shipped
-                self._shipments[slot.name, topic] = Shipment(self.directory, topic, slot.name, shipped.get(topic))
+                self._shipments[name, topic] = Shipment(self.directory, topic, name, shipped.get(topic))
 
     def _make_ready(self, waiting: list[Shipment]) -> None:
         """See that everything is there that sending needs; raises what is missing."""
@@ -206,8 +218,8 @@ class Publisher:
         before, self.shipped = self.shipped, sum(each.shipped for each in self._shipments.values())
         for name in moved:
             mine = {key[1]: each.acknowledged for key, each in self._shipments.items() if key[0] == name}
-            shipped = {topic: at for topic, at in mine.items() if at is not None}
-            self._slots[name].save_shipped({**self._slots[name].shipped(), **shipped})
+            self._positions[name] |= {topic: at for topic, at in mine.items() if at is not None}
+            self._slots[name].save_shipped(self._positions[name])
         if self.shipped > before:
             self._producer.failure = None
             self._outage.worked()
@@ -246,10 +258,11 @@ class Publisher:
             slot.shipper.release()
         self._shipments.clear()
         self._slots.clear()
+        self._positions.clear()
 
     def _step_last(self) -> None:
         try:
-            self._settle(_IDLE_S)
+            self._settle(_ACK_S)
         except KappawattError as error:
             _logger.warning("shipping %s: %s", self.directory, error)
 
@@ -263,6 +276,14 @@ class Publisher:
         why = f", {self._outage.reason}" if self._outage.reason else ""
         counts = f"{self.shipped} shipped, {self._pending()} on the way"
         return f"<Publisher {self.directory} to {self.log.bootstrap}: {counts}{why}>"
+
+
+def _changed_ns(folder: Path) -> int:
+    """When a file came to or went from *folder*, as the file system tells it; 0 if it is not there."""
+    try:
+        return folder.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _ends(directory: Path) -> dict[tuple[str, str], Position]:
