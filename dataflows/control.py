@@ -8,7 +8,7 @@ from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 
 from kappawatt.errors import WireError
 from kappawatt.ledger import control
-from kappawatt.ledger.bucket import shard_of
+from kappawatt.ledger.routing import shard_of
 from kappawatt.wire import codec
 from kappawatt.wire.records import DeadLetter
 

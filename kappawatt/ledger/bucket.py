@@ -1,6 +1,5 @@
 """One bucket of the log: samples get their verdict, are counted, cut and summed into frames for the shards."""
 
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -12,6 +11,7 @@ from kappawatt.ledger.config import LedgerConfig
 from kappawatt.ledger.devices import DeviceSums
 from kappawatt.ledger.frames import CELL_COLUMNS, USAGE_COLUMNS, Columns, Frame, Place, Suspect
 from kappawatt.ledger.pieces import cut
+from kappawatt.ledger.routing import WINDOW_BITS, ShardOrder, frames
 from kappawatt.ledger.verdicts import ACCEPTED, REASONS, owners, verdicts
 from kappawatt.stream.dedupe import Deduper
 from kappawatt.stream.intern import Interner
@@ -24,7 +24,6 @@ from kappawatt.wire.records import DeadLetter
 Ints = NDArray[np.int64]
 
 _LONG_AGO = -(1 << 62)
-_WINDOW_BITS = 31
 
 
 @dataclass(slots=True)
@@ -65,7 +64,8 @@ class Bucket:
         self._places: Interner[Place] = Interner()
         self._devices = DeviceSums(self._places)
         self._series = np.empty((0, 4), np.int64)  # collector, place, reserved, nameless
-        self._shard = np.empty(0, np.int64)
+        self._place_order = ShardOrder(self._places.names, config.shards)
+        self._device_order = ShardOrder(self._devices.devices.names, config.shards)
         self.partitions: dict[str, PartitionCount] = {}
 
     def __repr__(self) -> str:
@@ -189,9 +189,10 @@ class Bucket:
     def _frames(self, batch: Decoded) -> list[tuple[int, Frame]]:
         """The accepted samples' sums, by shard."""
         place = self._series[batch.series, 1]
+        rank = self._place_order.rank[place]
         pieces = cut(batch)
         cell_key, cells = reduce_by_key(
-            place[pieces.owner] << _WINDOW_BITS | pieces.window,
+            rank[pieces.owner] << WINDOW_BITS | pieces.window,
             {
                 "energy_uj": pieces.energy_uj,
                 "water_ul": pieces.water_ul,
@@ -202,43 +203,24 @@ class Bucket:
             },
             CELL_COLUMNS,
         )
-        usage_key, usage = reduce_by_key(place, _usage(batch), USAGE_COLUMNS)
-        device_key, device = self._devices.sums(batch, place, self._decoder.layouts)
-        return self._by_shard((cell_key, cells), (usage_key, usage), (device_key, device))
-
-    def _by_shard(
-        self, cells: tuple[Ints, Columns], usage: tuple[Ints, Columns], devices: tuple[Ints, Columns]
-    ) -> list[tuple[int, Frame]]:
-        low = (1 << _WINDOW_BITS) - 1
-        cell_place, device_code = cells[0] >> _WINDOW_BITS, devices[0] >> _WINDOW_BITS
-        device_runs = [self._devices.devices[code].run_id for code in np.unique(device_code).tolist()]
-        shard_of_device = self._shards_of(device_code, device_runs)
-        parts = (
-            _grouped(self._shard[cell_place], cell_place, cells[0] & low, cells[1]),
-            _grouped(self._shard[usage[0]], usage[0], usage[0], usage[1]),
-            _grouped(shard_of_device, device_code, devices[0] & low, devices[1]),
+        usage_key, usage = reduce_by_key(rank, _usage(batch), USAGE_COLUMNS)
+        return frames(
+            self._place_order,
+            self._device_order,
+            (cell_key, cells),
+            (usage_key, usage),
+            self._device_sums(batch, place),
+            place=self._places.__getitem__,
+            device=self._devices.devices.__getitem__,
         )
-        return [(shard, self._frame(*(part[shard] for part in parts))) for shard in sorted(parts[0])]
 
-    def _shards_of(self, codes: Ints, runs: list[str]) -> Ints:
-        _, back = np.unique(codes, return_inverse=True)
-        return np.array([shard_of(run_id, self._config.shards) for run_id in runs], np.int64)[back]
-
-    def _frame(self, cells: Any, usage: Any, devices: Any) -> Frame:
-        place, cell_place = np.unique(cells[0], return_inverse=True)
-        device, device_index = np.unique(devices[0], return_inverse=True)
-        return Frame(
-            [self._places[code] for code in place.tolist()],
-            cell_place,
-            cells[1],
-            cells[2],
-            np.searchsorted(place, usage[0]),
-            usage[2],
-            [self._devices.devices[code] for code in device.tolist()],
-            device_index,
-            devices[1],
-            devices[2],
-        )
+    def _device_sums(self, batch: Decoded, place: Ints) -> tuple[Ints, Columns]:
+        """DEVICE_COLUMNS by `device rank << 31 | window`, ascending."""
+        key, columns = self._devices.sums(batch, place, self._decoder.layouts)
+        self._device_order.refresh()
+        key = self._device_order.rank[key >> WINDOW_BITS] << WINDOW_BITS | key & ((1 << WINDOW_BITS) - 1)
+        order = np.argsort(key, kind="stable")
+        return key[order], {name: values[order] for name, values in columns.items()}
 
     def _meet_series(self) -> None:
         """Give codes to series that the decoder met for the first time."""
@@ -253,9 +235,7 @@ class Bucket:
             nameless = not (series.collector_id and series.host and run_id)
             rows.append((self._collectors.code(series.collector_id), place, reserved, nameless))
         self._series = np.concatenate((self._series, np.array(rows, np.int64)))
-        new_places = self._places.names[len(self._shard) :]
-        shards = [shard_of(place.run_id, self._config.shards) for place in new_places]
-        self._shard = np.concatenate((self._shard, np.array(shards, np.int64)))
+        self._place_order.refresh()
 
     def _settle(self, collector: Ints, partition: str) -> None:
         """Note the lowest source partition that each collector was seen in: there its losses are booked."""
@@ -275,28 +255,6 @@ class Bucket:
         return DeadLetter(
             source=partition, position=at, verdict=verdict, reason=reason, schema_id=schema_id, payload=payload
         )
-
-
-def shard_of(run_id: str, shards: int) -> int:
-    """The shard that owns a run, for ever.
-
-    >>> shard_of("run-1", 64)
-    37
-    """
-    return zlib.crc32(run_id.encode()) % shards
-
-
-def _grouped(shard: Ints, code: Ints, window: Ints, columns: Columns) -> dict[int, tuple[Ints, Ints, Columns]]:
-    """Rows by shard, in their order."""
-    order = np.argsort(shard, kind="stable")
-    ordered = shard[order]
-    begin = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1]))).tolist() if len(shard) else []
-    groups = {}
-    for first, last in zip(begin, [*begin[1:], len(order)], strict=True) if begin else ():
-        rows = order[first:last]
-        chosen = {name: values[rows] for name, values in columns.items()}
-        groups[int(ordered[first])] = (code[rows], window[rows], chosen)
-    return groups
 
 
 def _usage(batch: Decoded) -> Columns:

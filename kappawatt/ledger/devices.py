@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from kappawatt.ledger.frames import DEVICE_COLUMNS, Columns, Device, Place
 from kappawatt.ledger.pieces import readings_of
+from kappawatt.ledger.routing import WINDOW_BITS
 from kappawatt.stream.intern import Interner
 from kappawatt.stream.split import part_before, split
 from kappawatt.stream.table import reduce_by_key
@@ -12,8 +13,6 @@ from kappawatt.units import WINDOW_5M_US
 from kappawatt.wire.columns import Decoded
 
 Ints = NDArray[np.int64]
-
-_WINDOW_BITS = 31
 
 
 class DeviceSums:
@@ -61,8 +60,8 @@ class DeviceSums:
 
     def _whole(self, batch: Decoded, base: Ints, window: Ints, chosen: Ints, devices: int) -> tuple[Ints, Columns]:
         """Sums of samples with *devices* readings within one window: [samples, devices] matrices, added up by group."""
-        order = chosen[np.argsort(base[chosen] << _WINDOW_BITS | window[chosen], kind="stable")]
-        group = base[order] << _WINDOW_BITS | window[order]
+        order = chosen[np.argsort(base[chosen] << WINDOW_BITS | window[chosen], kind="stable")]
+        group = base[order] << WINDOW_BITS | window[order]
         starts = np.flatnonzero(np.concatenate(([True], group[1:] != group[:-1])))
         reading = batch.offset[order][:, None] + np.arange(devices)
         columns = _columns(batch, reading, batch.energy_uj[reading], np.ones_like(reading))
@@ -73,7 +72,7 @@ class DeviceSums:
         }
         first = order[starts]
         device = self._codes[base[first][:, None] + np.arange(devices)]
-        return (device << _WINDOW_BITS | window[first][:, None]).reshape(-1), summed
+        return (device << WINDOW_BITS | window[first][:, None]).reshape(-1), summed
 
     def _crossing(self, batch: Decoded, base: Ints, chosen: Ints) -> tuple[Ints, Columns]:
         """Parts of readings whose sample crosses an edge; the first part carries what is not energy."""
@@ -85,7 +84,7 @@ class DeviceSums:
         share = part_before(energy, low, high, pieces.end[piece]) - part_before(energy, low, high, pieces.start[piece])
         device = self._codes[base[chosen[sample]] + reading - batch.offset[chosen[sample]]]
         columns = _columns(batch, reading, share, (pieces.start[piece] == low).astype(np.int64))
-        return device << _WINDOW_BITS | pieces.window[piece], columns
+        return device << WINDOW_BITS | pieces.window[piece], columns
 
 
 def _columns(batch: Decoded, reading: Ints, energy_uj: Ints, begins: Ints) -> Columns:
