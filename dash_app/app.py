@@ -34,8 +34,7 @@ INDEX = """<!DOCTYPE html>
 {%metas%}
 <title>{%title%}</title>
 <link rel="icon" type="image/svg+xml" href="/assets/icon.svg">
-<script src="/assets/before.js?v=VERSION"></script>
-<link rel="preload" as="script" href="/assets/plotly-basic.min.js?v=VERSION">
+<script src="/assets/before.js?v=VERSION" data-plotly="/assets/plotly-basic.min.js?v=VERSION"></script>
 {%css%}
 <link rel="stylesheet" href="/assets/page.css?v=VERSION">
 </head>

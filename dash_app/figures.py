@@ -91,11 +91,12 @@ def live(found: Run, curve: Curve, *, scheme: str, zone: dt.tzinfo) -> Figure:
     return _stacked(panels, look, offset=offset, time_label=label, revision=found.run_id)
 
 
-def blank() -> Figure:
+def blank(height: int) -> Figure:
     """A figure that shows nothing, on no ground: Plotly's own empty one is white."""
     clear = "rgba(0,0,0,0)"
     axis = {"visible": False}
-    return {"data": [], "layout": {"paper_bgcolor": clear, "plot_bgcolor": clear, "xaxis": axis, "yaxis": axis}}
+    grounds = {"paper_bgcolor": clear, "plot_bgcolor": clear}
+    return {"data": [], "layout": {**grounds, "xaxis": axis, "yaxis": axis, "height": height}}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -294,7 +295,7 @@ def _stacked(panels: Sequence[_Panel], look: Look, *, offset: dt.timezone, time_
         # As text: Plotly has no zones, and would shift numbers by the offset that the browser has today.
         trace["x"] = [clocks[x] for x in trace["x"]]
         # What is hidden stays hidden when another curve joins before it.
-        trace["uid"] = f"{trace['name']}, {trace.get('fill', 'line')}"
+        trace["uid"] = f"{trace['name']}-{trace.get('fill', 'line')}".replace(" ", "-")
     title = {"text": time_label, "standoff": 8, "font": {"size": 12}}
     axes["xaxis"] = _axis(look, type="date", anchor=f"y{_axis_number(2 * len(panels) - 1)}", title=title, tickangle=0)
     return {"data": data, "layout": {**_layout(look, revision, len(panels)), **axes, "annotations": headings}}

@@ -37,7 +37,11 @@ def layout(run_id: str) -> html.Div:
                 [
                     html.H2("Over time"),
                     dcc.Graph(
-                        id="run-graph", config=dict(GRAPH_CONFIG), figure=blank(), style=_height(3), className="graph"
+                        id="run-graph",
+                        config=dict(GRAPH_CONFIG),
+                        figure=blank(height_px(3)),
+                        style=_height(3),
+                        className="graph",
                     ),
                 ],
                 id="run-charts",
@@ -81,7 +85,8 @@ def update(answer: Answer, *, scheme: str, zone: str) -> tuple[Any, ...]:
     """Head, cards, figure, phases and facts of one run."""
     found, rows, provider = answer
     place = zone_of(zone)
-    figure = live(found, rows, scheme=scheme, zone=place)
+    # Without samples there is nothing to draw, and Plotly cannot place axes in a part that is not shown.
+    figure = live(found, rows, scheme=scheme, zone=place) if rows.rows else blank(height_px(3))
     return (
         run_view.head(found),
         run_view.cards(found, place),
@@ -147,7 +152,9 @@ def register(app: Dash, reader: Reader, clock_us: Callable[[], int], log_url: st
         parts = same if print_ == seen else update(found, scheme=scheme, zone=zone)
         if print_ != seen and seen not in (None, UNKNOWN):
             parts = (*parts[:2], patched(parts[2]), *parts[3:])
-        return warnings, *parts, SHOWN if found[1].rows else HIDDEN, print_, beat
+        if not found[1].rows:
+            return warnings, *parts, HIDDEN, UNKNOWN, beat
+        return warnings, *parts, SHOWN, print_, beat
 
     app.callback(
         Output("run-notice", "children"),

@@ -241,9 +241,8 @@ def _intensity(total: Mapping[str, Any]) -> str:
 
 
 def _zone(zone: str | None, level: str | None) -> str:
-    if level not in _LEVEL_TEXT:
-        return inert(zone) or MISSING
-    return f"{inert(zone) or MISSING}, valued by {_LEVEL_TEXT[level]}"
+    parts = (inert(zone), f"valued by {_LEVEL_TEXT[level]}" if level in _LEVEL_TEXT else "")
+    return ", ".join(part for part in parts if part) or MISSING
 
 
 def _seen(total: Mapping[str, Any]) -> str:

@@ -30,13 +30,13 @@ def _shown(field: str) -> dict[str, Any]:
 
 
 COLUMNS: list[dict[str, Any]] = [
-    {"headerName": "Run", "field": "name", "cellRenderer": "RunLink", "minWidth": 200, "flex": 2},
-    {"headerName": "Status", "field": "status", "cellRenderer": "RunStatus", "width": 165},
+    {"headerName": "Run", "field": "name", "cellRenderer": "RunLink", "minWidth": 240, "flex": 2},
+    {"headerName": "Status", "field": "status", "cellRenderer": "RunStatus", "width": 130},
     {
         "headerName": "Started",
         "field": "started_us",
         "valueFormatter": {"function": "kwTime(params.value)"},
-        "width": 190,
+        "width": 160,
         "sort": "desc",
         "sortingOrder": ["desc", "asc"],
     },
@@ -196,13 +196,18 @@ def nothing(listing: Listing, shown: list[Line], text: str, days: str, simulated
             className="empty",
             id="runs-no-match",
         )
+    return beginning(f"No runs in the last {RANGES[days]}" if listing.older else "No runs yet", older=listing.older)
+
+
+def beginning(heading: str, *, older: bool = False) -> html.Div:
+    """How a first run is made."""
     return html.Div(
         [
-            html.H2(f"No runs in the last {RANGES[days]}" if listing.older else "No runs yet"),
+            html.H2(heading),
             html.P("Put this before the command that trains, and it appears here within seconds:"),
             html.Pre("kappawatt run -- python train.py", className="command"),
             html.P(["or, in Python: ", html.Code('with kappawatt.track(name="my run"): …')]),
-            html.P("Older runs: choose a longer time.") if listing.older else None,
+            html.P("Older runs: choose a longer time.") if older else None,
             html.P(["Only looking around? ", html.Code("kappawatt demo"), " shows a real and some simulated runs."]),
         ],
         className="empty",
@@ -230,8 +235,10 @@ def register(app: Dash, reader: Reader, clock_us: Callable[[], int]) -> None:
             listing = await reader.ask(lambda store: fleet.look(store, int(days if days in RANGES else DEFAULT_DAYS)))
         except StoreError as error:
             gone = notice(f"No answer from the store {shown_url(reader.url)}", str(error), kind="error")
-            sums_, list_ = (None, {"display": "none"}) if seen is None else (no_update, no_update)
-            return gone, sums_, no_update, no_update, None, list_, no_update, no_update, beat
+            if seen is not None:
+                return gone, *(no_update,) * 7, beat
+            first = beginning("How to begin")
+            return gone, None, no_update, no_update, first, {"display": "none"}, no_update, no_update, beat
         new = update(
             listing,
             fleet.id,

@@ -6,7 +6,7 @@
     if (us === null || us === undefined) return '–';
     const at = new Date(us / 1000);
     const day = `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}`;
-    return `${day} ${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`;
+    return `${day} ${two(at.getHours())}:${two(at.getMinutes())}`;
   }
 
   function go(event, href) {
@@ -27,9 +27,10 @@
 
   function RunStatus(props) {
     const { status, silent } = props.data;
-    const text = silent ? `${status}, no data` : status;
+    const text = silent ? 'no data' : status;
     const style = silent ? 'silent' : ['running', 'succeeded', 'failed'].includes(status) ? status : 'other';
-    return React.createElement('span', { className: `state state-${style}` }, text);
+    const title = silent ? `${status}, but nothing came for some time` : status;
+    return React.createElement('span', { className: `state state-${style}`, title }, text);
   }
 
   const functions = (window.dashAgGridFunctions = window.dashAgGridFunctions || {});

@@ -146,6 +146,7 @@ def test_missing_store_says_what_to_do(serve: Any, look: Any, tmp_path: Any):
     page = look(serve(f"sqlite:{tmp_path}/none.sqlite"))
 
     expect(page.locator("#runs-notice")).to_contain_text("kappawatt flow")
+    expect(page.locator("#runs-none")).to_contain_text("kappawatt run -- python train.py")
     expect(page.locator(".skeleton")).to_have_count(0)
 
 
@@ -187,6 +188,21 @@ def test_dark_page_has_dark_curves_and_was_never_white(book: Any, serve: Any, lo
     page.reload(wait_until="commit")
     page.wait_for_selector("body")
     assert ground(page, "body") < 60
+
+
+def test_estimated_area_is_really_hatched(book: Any, serve: Any, look: Any):
+    now = edge()
+    book.run("est", started_us=now - 50 * S, last_seen=now)
+    for number in range(10):
+        book.window("est", now - (10 - number) * 5 * S, 5 * 100 * S, estimated_uj=5 * 100 * S)
+    book.store.flush()
+
+    page = drawn(look(serve(f"sqlite:{book.path}") + "run/est"))
+
+    fills = "[...document.querySelectorAll('#run-graph .fills path')].map((one) => getComputedStyle(one).fill)"
+    (hatch,) = [fill for fill in page.evaluate(fills) if fill.startswith("url")]
+    identity = hatch.split("#")[1].split('"')[0]
+    assert page.evaluate("(id) => document.getElementById(id)?.tagName", identity) == "pattern"
 
 
 def test_switch_turns_page_grid_and_curves_dark(book: Any, serve: Any, look: Any):
