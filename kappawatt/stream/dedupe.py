@@ -11,6 +11,7 @@ Range = tuple[int, int]
 
 _NONE = np.iinfo(np.int64).min
 _SEVERAL = _NONE + 1
+_LAST = np.iinfo(np.int64).max
 
 
 def merge_ranges(first: list[Range], second: list[Range]) -> list[Range]:
@@ -45,6 +46,11 @@ def _within(ranges: list[Range], numbers: Ints) -> NDArray[np.bool_]:
     at = np.searchsorted(low, numbers, side="right") - 1
     found: NDArray[np.bool_] = (at >= 0) & (numbers <= high[np.maximum(at, 0)])
     return found
+
+
+def _watched(high: int) -> int:
+    """What is noted for a range's end: a number that has a follower and is no mark, else that it must be looked up."""
+    return high if _SEVERAL < high < _LAST else _SEVERAL
 
 
 class Deduper:
@@ -119,7 +125,8 @@ class Deduper:
         step[1:] = number[1:] == number[:-1] + 1
         known = self._high[code[first]]
         step[first] = (number[first] == known + 1) & (known > _SEVERAL) | (known == _NONE)
-        return np.logical_and.reduceat(step, first)
+        rises = np.append(number[first[1:] - 1], number[-1]) >= number[first]  # past the greatest, a step wraps round
+        return np.logical_and.reduceat(step, first) & rises
 
     def _note(self, producer: int, ranges: list[Range]) -> None:
         if len(ranges) > 1:
@@ -127,12 +134,12 @@ class Deduper:
             self._high[producer] = _SEVERAL
             return
         self.gappy.discard(producer)
-        self._high[producer] = ranges[0][1] if ranges else _NONE
+        self._high[producer] = _watched(ranges[0][1]) if ranges else _NONE
 
     def _extend(self, producer: int, low: int, high: int) -> None:
         ranges = self._ranges[producer]
         self._ranges[producer] = [(ranges[0][0] if ranges else low, high)]
-        self._high[producer] = high
+        self._high[producer] = _watched(high)
 
     def _grow(self, producers: int) -> None:
         while len(self._ranges) < producers:
