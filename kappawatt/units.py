@@ -19,6 +19,9 @@ MAX_INTERVAL_US = 3_000 * US_PER_S
 MAX_READING_UJ = 1 << 53
 """Energies from here on are rejected, so that a double holds every accepted reading exactly."""
 
+MAX_ID_BYTES = 512
+"""Longest name that may become part of a key, UTF-8; Cassandra refuses keys above 65,535 bytes in all."""
+
 FUTURE_SKEW_US = 300 * US_PER_S
 """How far a sample's end may lie after its append time: five minutes of clock skew."""
 

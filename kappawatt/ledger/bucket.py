@@ -12,7 +12,7 @@ from kappawatt.ledger.devices import DeviceSums
 from kappawatt.ledger.frames import CELL_COLUMNS, USAGE_COLUMNS, Columns, Frame, Place, Suspect
 from kappawatt.ledger.pieces import cut
 from kappawatt.ledger.routing import WINDOW_BITS, ShardOrder, frames
-from kappawatt.ledger.verdicts import ACCEPTED, REASONS, owners, verdicts
+from kappawatt.ledger.verdicts import ACCEPTED, REASONS, is_long, owners, verdicts
 from kappawatt.stream.dedupe import Deduper
 from kappawatt.stream.intern import Interner
 from kappawatt.stream.table import reduce_by_key
@@ -63,9 +63,10 @@ class Bucket:
         self._home: list[str] = []
         self._places: Interner[Place] = Interner()
         self._devices = DeviceSums(self._places)
-        self._series = np.empty((0, 4), np.int64)  # collector, place, reserved, nameless
+        self._series = np.empty((0, 5), np.int64)  # collector, place, reserved, nameless, long-named
         self._place_order = ShardOrder(self._places.names, config.shards)
         self._device_order = ShardOrder(self._devices.devices.names, config.shards)
+        self._wordy_layouts = np.empty(0, bool)
         self.partitions: dict[str, PartitionCount] = {}
 
     def __repr__(self) -> str:
@@ -154,6 +155,7 @@ class Bucket:
             batch,
             reserved=flags[:, 2] == 1,
             nameless=flags[:, 3] == 1,
+            long_named=(flags[:, 4] == 1) | self._long_layouts()[batch.layout],
             append_us=append_us[batch.index],
             newest_us=count.newest_us,
             config=self._config,
@@ -233,9 +235,18 @@ class Bucket:
             place = self._places.code(Place(run_id, series.host, series.zone))
             reserved = series.run_id is not None and series.run_id.startswith("~")
             nameless = not (series.collector_id and series.host and run_id)
-            rows.append((self._collectors.code(series.collector_id), place, reserved, nameless))
+            wordy = any(is_long(name) for name in series if name is not None)
+            rows.append((self._collectors.code(series.collector_id), place, reserved, nameless, wordy))
         self._series = np.concatenate((self._series, np.array(rows, np.int64)))
         self._place_order.refresh()
+
+    def _long_layouts(self) -> NDArray[np.bool_]:
+        """By layout code, whether a device has too long a name."""
+        fresh = self._decoder.layouts[len(self._wordy_layouts) :]
+        if fresh:
+            found = [any(is_long(name) for name in layout) for layout in fresh]
+            self._wordy_layouts = np.concatenate((self._wordy_layouts, np.array(found, bool)))
+        return self._wordy_layouts
 
     def _settle(self, collector: Ints, partition: str) -> None:
         """Note the lowest source partition that each collector was seen in: there its losses are booked."""

@@ -9,6 +9,7 @@ import numpy as np
 from kappawatt.ledger.prices import KINDS, Price
 from kappawatt.ledger.rows import Row, dates
 from kappawatt.ledger.runs import Event
+from kappawatt.ledger.verdicts import is_long
 from kappawatt.units import WINDOW_5M_US
 
 SIGNALS = ("average", "marginal")
@@ -24,6 +25,8 @@ def judge_intensity(record: Mapping[str, Any]) -> str | None:
     """Why an intensity record is rejected; None if it is accepted."""
     if not record["zone"]:
         return "empty_id"
+    if is_long(record["zone"]) or is_long(record["provider"]):
+        return "long_id"
     if record["valid_from"] >= record["valid_to"]:
         return "empty_interval"
     if record["valid_from"] % WINDOW_5M_US or record["valid_to"] % WINDOW_5M_US:
@@ -83,6 +86,8 @@ def judge_event(record: Mapping[str, Any]) -> str | None:
     """Why a run event is rejected; None if it is accepted."""
     if not (record["run_id"] and record["event_id"]):
         return "empty_id"
+    if any(is_long(record[name] or "") for name in ("run_id", "event_id", "phase")):
+        return "long_id"
     if record["run_id"].startswith("~"):
         return "reserved_run_id"
     if record["type"] not in EVENTS:

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kappawatt.ledger.config import LedgerConfig
-from kappawatt.units import FUTURE_SKEW_US, MAX_INTERVAL_US, MAX_READING_UJ
+from kappawatt.units import FUTURE_SKEW_US, MAX_ID_BYTES, MAX_INTERVAL_US, MAX_READING_UJ
 from kappawatt.wire.columns import Decoded
 
 Ints = NDArray[np.int64]
@@ -15,6 +15,7 @@ REASONS = (
     "arrays_differ",
     "reserved_run_id",
     "empty_id",
+    "long_id",
     "empty_interval",
     "too_long",
     "before_epoch",
@@ -26,13 +27,29 @@ REASONS = (
 _EXPIRED = REASONS.index("expired")
 
 
+def is_long(name: str) -> bool:
+    """Whether a name is too long to be part of a key.
+
+    >>> is_long("é" * 256), is_long("é" * 257)
+    (False, True)
+    """
+    return len(name) > MAX_ID_BYTES or len(name.encode()) > MAX_ID_BYTES
+
+
 def owners(offset: Ints) -> Ints:
     """For every reading the sample that it belongs to."""
     return np.repeat(np.arange(len(offset) - 1), np.diff(offset))
 
 
 def verdicts(
-    batch: Decoded, *, reserved: Bools, nameless: Bools, append_us: Ints, newest_us: int, config: LedgerConfig
+    batch: Decoded,
+    *,
+    reserved: Bools,
+    nameless: Bools,
+    long_named: Bools,
+    append_us: Ints,
+    newest_us: int,
+    config: LedgerConfig,
 ) -> Ints:
     """For each sample of one partition, in log order, ACCEPTED or the index of the first reason that applies.
 
@@ -40,6 +57,7 @@ def verdicts(
         batch: Decoded samples, duplicates already taken out.
         reserved: Whose run_id begins with `~`.
         nameless: Whose collector_id, host or run_id is empty.
+        long_named: Who has a name of more than MAX_ID_BYTES.
         append_us: When each was appended to the log, µs.
         newest_us: Greatest accepted end of the partition before this batch, µs; very small if there is none.
         config: Bounds.
@@ -56,6 +74,7 @@ def verdicts(
         batch.uneven,
         reserved,
         nameless,
+        long_named,
         broken,
         (length >= MAX_INTERVAL_US) | (length < 0),
         start < 0,

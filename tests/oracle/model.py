@@ -104,6 +104,11 @@ class CouldBeLate(AssertionError):  # noqa: N818 - a fact about the log, not an 
     """The log has a sample that some arrival order makes late; its rows are not a function of the log alone."""
 
 
+def is_long(name: str) -> bool:
+    """Whether a name is too long to be part of a key."""
+    return len(name.encode()) > 512
+
+
 def utc_date(instant_us: int) -> str:
     """The UTC day of an instant, `YYYY-MM-DD` (proleptic Gregorian, by the days-to-civil algorithm).
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tests.oracle.model import W5M, Parameters, Record, Row, Table, utc_date
+from tests.oracle.model import W5M, Parameters, Record, Row, Table, is_long, utc_date
 
 KINDS = ("actual", "estimated", "forecast", "static")
 LEVELS = ("zone", "country", "world")
@@ -28,6 +28,7 @@ def price_fault(record: Record) -> str:
         ("implausible_intensity", not math.isfinite(value) or value < 0),
         ("unknown_word", record["kind"] not in KINDS or record["signal"] not in SIGNALS),
         ("empty_id", record["zone"] == ""),
+        ("long_id", any(is_long(record[name]) for name in ("zone", "provider"))),
     )
     return next((reason for reason, applies in checks if applies), "")
 

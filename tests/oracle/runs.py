@@ -8,7 +8,7 @@ from operator import itemgetter
 from typing import Any
 
 from tests.oracle.cells import RunSum
-from tests.oracle.model import Record, Row, Table, utc_date
+from tests.oracle.model import Record, Row, Table, is_long, utc_date
 
 TYPES = ("start", "phase_start", "phase_end", "epoch", "heartbeat", "budget", "stop")
 PLAIN = ("user", "team", "project", "model", "framework", "dataset", "environment", "zone")
@@ -20,6 +20,7 @@ def event_fault(event: Record) -> str:
     pue, wue = event["pue"], event["wue_l_per_kwh"]
     checks = (
         ("empty_id", event["run_id"] == "" or event["event_id"] == ""),
+        ("long_id", any(is_long(event[name] or "") for name in ("run_id", "event_id", "phase"))),
         ("reserved_run_id", event["run_id"].startswith("~")),
         ("unknown_word", event["type"] not in TYPES),
         ("bad_pue", pue is not None and not (math.isfinite(pue) and pue >= 1)),

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from tests.oracle.model import W5S, CouldBeLate, Dead, Log, Parameters, Record, Table
+from tests.oracle.model import W5S, CouldBeLate, Dead, Log, Parameters, Record, Table, is_long
 
 MAX_ENERGY_UJ = 2**53
 PARALLEL = ("method", "energy_uj", "device", "utilization", "temperature_c", "memory_bytes")
@@ -72,10 +72,12 @@ def fault(record: Record, parameters: Parameters, append_us: int | None) -> str:
     energies = record["energy_uj"]
     run_id = record["run_id"]
     limit = min(MAX_ENERGY_UJ - 1, parameters.max_device_power_w * length)
+    ids = (record["collector_id"], record["host"], run_id, record["zone"])
     checks = (
         ("arrays_differ", readings == 0 or any(len(record[name]) != readings for name in PARALLEL)),
         ("reserved_run_id", run_id is not None and run_id.startswith("~")),
         ("empty_id", record["collector_id"] == "" or record["host"] == "" or run_id == ""),
+        ("long_id", any(is_long(name) for name in (*ids, *record["device"]) if name is not None)),
         ("empty_interval", length <= 0),
         ("too_long", length >= parameters.max_interval_us),
         ("before_epoch", record["start"] < 0),
