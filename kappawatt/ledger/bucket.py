@@ -24,6 +24,7 @@ from kappawatt.wire.records import DeadLetter
 Ints = NDArray[np.int64]
 
 _LONG_AGO = -(1 << 62)
+_MOST = (1 << 63) - 1  # what a store's column holds: absurd numbers can be further apart
 
 
 @dataclass(slots=True)
@@ -117,7 +118,7 @@ class Bucket:
         count = self.partitions[partition]
         lost = sum(self._dedupe.lost(code) for code in self._dedupe.gappy if self._home[code] == partition)
         verdict = (count.counted, count.duplicate, count.rejected, count.dead)
-        return (partition, count.sent, *verdict, lost, count.position)
+        return (partition, count.sent, *verdict, min(lost, _MOST), count.position)
 
     def dump(self) -> tuple[Any, ...]:
         """Plain state, independent of later changes."""

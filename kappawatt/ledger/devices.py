@@ -14,6 +14,9 @@ from kappawatt.wire.columns import Decoded
 
 Ints = NDArray[np.int64]
 
+_MOST_BUSY = 1_000_000
+"""Utilization of that much and more, either way, is unknown, as NaN is: its millionths would not fit into sums."""
+
 
 class DeviceSums:
     """Dense codes for the devices of a bucket, and their sums in a batch.
@@ -92,7 +95,7 @@ def _columns(batch: Decoded, reading: Ints, energy_uj: Ints, begins: Ints) -> Co
     kind, method = batch.kind[reading], batch.method[reading]
     utilization = batch.utilization[reading]
     temperature = batch.temperature_c[reading].astype(np.float64)
-    known = np.isfinite(utilization) & (begins == 1)
+    known = (np.abs(utilization) < _MOST_BUSY) & (begins == 1)
     ppm = np.where(known, np.rint(np.where(known, utilization, 0).astype(np.float64) * 1e6), 0).astype(np.int64)
     return {
         "energy_uj": energy_uj,

@@ -66,7 +66,7 @@ def verdicts(
     broken = end <= start
     length = np.where(broken, 1, end - start)  # wraps below 0 for absurd stamps, which is too long as well
     owner = owners(batch.offset)
-    limit = np.minimum(config.max_device_power_w * np.clip(length, 0, MAX_INTERVAL_US), MAX_READING_UJ - 1)
+    limit = _most_uj(np.clip(length, 1, MAX_INTERVAL_US), config.max_device_power_w)
     negative, greedy = np.zeros(len(start), bool), np.zeros(len(start), bool)
     negative[owner[batch.energy_uj < 0]] = True
     greedy[owner[batch.energy_uj > limit[owner]]] = True
@@ -89,3 +89,11 @@ def verdicts(
     before = np.maximum.accumulate(np.concatenate(([newest_us], accepted_end)))[:-1]
     found[(found == ACCEPTED) & (end < before - config.horizon_us)] = _EXPIRED
     return found
+
+
+def _most_uj(length_us: Ints, power_w: int) -> Ints:
+    """The greatest plausible energy of a reading; a product beyond it may wrap, so it is not looked at."""
+    most = MAX_READING_UJ - 1
+    watts = min(power_w, most)
+    limit: Ints = np.where(watts > most // length_us, most, watts * length_us)
+    return limit
