@@ -183,6 +183,7 @@ def told(progress: Progress) -> dict[str, Any]:
         "run_id": progress.run_id,
         "energy_uj": total["energy_uj"],
         "energy_kwh": total["energy_uj"] / 3.6e12,
+        "zone": own["zone"],
         "emissions_g": total["emissions_g"],
         "intensity_g_per_kwh": total["intensity_g_per_kwh"],
         "intensity_kind": total["intensity_kind"],
@@ -202,10 +203,11 @@ def print_told(answer: dict[str, Any], *, out: Any = None) -> None:
     methods = ", ".join(f"{name} by {'+'.join(used)}" for name, used in answer["methods"].items())
     same = "the same to the microjoule" if answer["agrees"] else f"NOT the same: {answer['energy_by_training_uj']} µJ"
     first = answer["first_number_s"]
-    price = f"{text.digits(answer['intensity_g_per_kwh'])} g/kWh, {answer['intensity_kind']}"
+    price = f"{text.digits(answer['intensity_g_per_kwh'])} g/kWh, {answer['zone']}, {answer['intensity_kind']}"
+    energy = f"{text.energy(answer['energy_uj'])} = {text.kilowatt_hours(answer['energy_uj'])} kWh"
     lines = [
         ("run", answer["run_id"]),
-        ("energy", f"{text.kilowatt_hours(answer['energy_uj'])} kWh ({answer['energy_uj']} µJ)"),
+        ("energy", f"{energy} ({answer['energy_uj']:,} µJ)"),
         ("emissions", f"{text.emissions(answer['emissions_g'])} ({price})"),
         ("method", methods),
         ("coverage", f"{text.share(answer['coverage'])} of {answer['duration_s']:.0f} s, {answer['samples']} samples"),
@@ -218,4 +220,9 @@ def print_told(answer: dict[str, Any], *, out: Any = None) -> None:
 
 def kept(folder: Path) -> str:
     """How to look again at what a demo left in *folder*."""
-    return f"kappawatt dash --log file:{folder / 'log'} --store sqlite:{folder / 'ledger.sqlite'}"
+    return f"look again with: kappawatt dash --log file:{folder / 'log'} --store sqlite:{folder / 'ledger.sqlite'}"
+
+
+def ahead() -> str:
+    """What a person does after the demo."""
+    return "now measure something of your own: kappawatt run -- python train.py; --dir DIR keeps a demo's log and store"

@@ -70,8 +70,7 @@ def _shown(args: argparse.Namespace, show: demo.Demo, folder: Path) -> int:
     if args.seconds is None and not args.no_open:
         base.say(f"the page stays at {show.url} until Ctrl-C")
         _stay(show)
-    if args.dir:
-        base.say(f"look again with: {demo.kept(folder)}")
+    base.say(demo.kept(folder) if args.dir else demo.ahead())
     return base.OK if answer["agrees"] else base.FAILED
 
 

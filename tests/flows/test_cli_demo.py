@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from kappawatt.log.locks import FileLock
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -59,7 +61,7 @@ def test_demo_prints_the_runs_cost_and_leaves_nothing_behind(
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_demo_that_is_interrupted_leaves_no_process(
+def test_demo_that_is_interrupted_leaves_no_process_and_no_lock(
     demo: Callable[..., "subprocess.Popen[str]"], tmp_path: Path, number: int, code: int
 ) -> None:
     running = demo("--seconds", "600", "--no-open")
@@ -75,3 +77,4 @@ def test_demo_that_is_interrupted_leaves_no_process(
 
     assert running.returncode == code
     assert processes_in(tmp_path / "demo") == []
+    assert [path for path in (tmp_path / "demo").rglob("*.lock") if FileLock(path).taken()] == []
