@@ -39,10 +39,14 @@ def judge_intensity(record: Mapping[str, Any]) -> str | None:
 
 
 def price(record: Mapping[str, Any]) -> Price | None:
-    """What the join takes of an accepted record; None for marginal ones, which are for scheduling only."""
+    """What the join takes of an accepted record; None for marginal ones, which are for scheduling only.
+
+    A factor that is no finite number is none: a record with one would make sums of nothing but NaN.
+    """
     if record["signal"] != "average":
         return None
     values: list[Any] = [record.get(name) for name in Price._fields]
+    values = [None if isinstance(value, float) and not math.isfinite(value) else value for value in values]
     return Price(*values)
 
 

@@ -1,13 +1,12 @@
 """`price_row` for many rows at once: the same operations in the same order, by columns (docs/semantics.md §3)."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kappawatt.ledger.prices import KINDS, LEVELS, UNPRICED, PriceColumns
+from kappawatt.ledger.prices import KINDS, LEVELS, UNPRICED, PriceColumns, rounded_sum
 from kappawatt.units import UJ_PER_KWH
 
 Ints = NDArray[np.int64]
@@ -74,7 +73,7 @@ def _sums(rows: int, row: Ints, terms: Floats, last: Floats | None = None) -> li
         if terms_here == 1:
             found[index] = values[behind]
         elif terms_here:
-            found[index] = math.fsum(values[behind : behind + terms_here])
+            found[index] = rounded_sum(values[behind : behind + terms_here])
         behind += terms_here
     return found
 

@@ -196,17 +196,29 @@ def price_row(groups: Sequence[Group], site_water_l: Sequence[float]) -> Priced:
     ]
     currencies = {currency for _, currency in costs}
     energy = sum(group.energy_uj for _, group, _ in used)
-    weighted = math.fsum(float(group.energy_uj) * price.intensity_g_per_kwh for _, group, price in used)
+    weighted = rounded_sum([float(group.energy_uj) * price.intensity_g_per_kwh for _, group, price in used])
     return Priced(
         unpriced,
-        math.fsum(kwh * price.intensity_g_per_kwh for kwh, _, price in used),
-        math.fsum([*water, *site_water_l]) if water else None,
-        math.fsum(cost for cost, _ in costs) if len(currencies) == 1 else None,
+        rounded_sum([kwh * price.intensity_g_per_kwh for kwh, _, price in used]),
+        rounded_sum([*water, *site_water_l]) if water else None,
+        rounded_sum([cost for cost, _ in costs]) if len(currencies) == 1 else None,
         next(iter(currencies)) if len(currencies) == 1 else ("mixed" if currencies else None),
         weighted / float(energy) if energy else None,
         max((price.kind for _, _, price in used), key=KINDS.index),
         max((zone_level(price.zone) for _, _, price in used), key=LEVELS.index),
     )
+
+
+def rounded_sum(terms: Sequence[float]) -> float:
+    """The correctly rounded sum; infinite, or NaN, where absurd factors lead beyond the doubles: `fsum` raises there.
+
+    >>> rounded_sum([0.1] * 10), rounded_sum([1.7e308, 1.7e308])
+    (1.0, inf)
+    """
+    try:
+        return math.fsum(terms)
+    except (OverflowError, ValueError):
+        return sum(terms)
 
 
 def site_water(site_water_ul: int, energy_uj: int, wue_l_per_kwh: float | None) -> list[float]:

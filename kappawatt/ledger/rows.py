@@ -59,6 +59,7 @@ class RowMaker:
             water[known] -= late["water_ul"][where[known]]
         return owner // self._per_row, energy, water, window_of(cell) // self._cells_per_slot, zone_of(cell)
 
+    @np.errstate(over="ignore", invalid="ignore")  # absurd factors lead beyond the doubles, as in `rounded_sum`
     def make(
         self,
         key: Ints,
