@@ -15,6 +15,8 @@ from typing import IO
 
 from kappawatt.errors import KappawattError
 
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 
 @dataclass(frozen=True, slots=True)
 class Child:
@@ -51,7 +53,8 @@ class Children:
     def start(self, name: str, arguments: Sequence[str], *, stdout: IO[str] | int = subprocess.DEVNULL) -> Child:
         """Start this very Python with *arguments*."""
         messages = self._folder / f"{name}.log"
-        with open(messages, "w", encoding="utf-8") as file:
+        # An exception out of a signal, once the process is there and before it is in the list, would leave it behind.
+        with open(messages, "w", encoding="utf-8") as file, _signals_later():
             process = subprocess.Popen(
                 [sys.executable, *arguments],
                 env=self._environ,
@@ -61,12 +64,16 @@ class Children:
                 text=True,
                 process_group=0,
             )
-        child = Child(name, process, messages)
-        self._children.append(child)
+            child = Child(name, process, messages)
+            self._children.append(child)
         return child
 
     def end(self) -> None:
-        """End them all, the last started first, with everything that they have started."""
+        """End them all, the last started first, with everything that they have started; signals wait until then."""
+        with _signals_later():
+            self._end()
+
+    def _end(self) -> None:
         for child in reversed(self._children):
             _signal(child, signal.SIGTERM)
         until = time.monotonic() + self._grace_s
@@ -82,6 +89,20 @@ def _signal(child: Child, number: int) -> None:
     # The group outlives its leader while one of its processes does, and its id is not given again as long.
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child.process.pid, number)
+
+
+@contextmanager
+def _signals_later() -> Iterator[None]:
+    """SIGINT, SIGTERM and SIGHUP that come inside act at its end, the first of them."""
+    came: list[int] = []
+    before = {number: signal.signal(number, lambda number, _: came.append(number)) for number in _ENDING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if came:
+        signal.raise_signal(came[0])
 
 
 class Ended(BaseException):

@@ -3,7 +3,6 @@
 import argparse
 import os
 import shutil
-import signal
 import socket
 import tempfile
 import time
@@ -49,8 +48,6 @@ def _demo(args: argparse.Namespace, settings: Settings) -> int:
             try:
                 return _shown(args, demo.Demo(children, base.say, base.progress), folder)
             finally:
-                # A second Ctrl-C must not leave half of them behind.
-                signal.signal(signal.SIGINT, signal.SIG_IGN)
                 children.end()
     except processes.Ended as ended:
         return 128 + ended.number
