@@ -1,7 +1,7 @@
 """The HTTP API: the same answers as the page, as JSON."""
 
 import datetime as dt
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -9,7 +9,6 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from kappawatt.errors import StoreError
-from kappawatt.stores import Store
 
 from .fleet import Fleet
 from .queries import WIDTHS, Line, Run, matching, run, sums, windows
@@ -78,56 +77,73 @@ def detailed(found: Run) -> dict[str, Any]:
     }
 
 
+Handler = Callable[..., Awaitable[JSONResponse]]
+
+
 def register(server: FastAPI, reader: Reader, clock_us: Callable[[], int]) -> None:
     """Add the API's routes to *server*."""
-    fleet = Fleet(clock_us)
+    server.add_api_route("/livez", _alive, methods=["GET"])
+    server.add_api_route("/healthz", _health(reader), methods=["GET"])
+    server.add_api_route("/api/runs", _runs(reader, Fleet(clock_us)), methods=["GET"])
+    server.add_api_route("/api/runs/{run_id}", _run(reader), methods=["GET"])
+    server.add_api_route("/api/runs/{run_id}/windows/{width}", _windows(reader), methods=["GET"])
+    server.add_api_route("/api/{rest:path}", _nothing, methods=["GET"])
+    server.add_exception_handler(BadRequestError, _refused)
+    server.add_exception_handler(StoreError, _unanswered)
 
+
+def _runs(reader: Reader, fleet: Fleet) -> Handler:
     async def runs(request: Request) -> JSONResponse:
         query = request.query_params
         days = whole(query.get("days"), "days", default=30, most=MOST_DAYS)
         limit = whole(query.get("limit"), "limit", default=MOST_LISTED, most=MOST_LISTED)
-        listing = await reader.ask(lambda store: fleet.look(store, days))
         text = query.get("q", "")
         if len(text) > MOST_TEXT:
             raise BadRequestError(f"q has {len(text)} characters; at most {MOST_TEXT} are used")
-        found = matching(listing.lines, text, simulated=_shows_simulated(query))
+        simulated = _shows_simulated(query)
+        listing = await reader.ask(lambda store: fleet.look(store, days))
+        found = matching(listing.lines, text, simulated=simulated)
         return JSONResponse(
             {"runs": [listed(one) for one in found[:limit]], "totals": asdict(sums(found)), "cut": listing.cut}
         )
 
+    return runs
+
+
+def _run(reader: Reader) -> Handler:
     async def one_run(run_id: str) -> JSONResponse:
         wanted = identity(run_id)
         found = await reader.ask(lambda store: run(store, wanted))
         return _unknown(wanted) if found is None else JSONResponse(detailed(found))
 
+    return one_run
+
+
+def _windows(reader: Reader) -> Handler:
     async def curve(run_id: str, width: str, request: Request) -> JSONResponse:
         wanted, date = identity(run_id), day(request.query_params.get("date"))
         if width not in WIDTHS:
             raise BadRequestError(f"windows are of {', '.join(WIDTHS)}; got {width[:40]!r}")
+        rows = await reader.ask(lambda store: windows(store, wanted, WIDTHS[width], date))
+        return JSONResponse({"run_id": wanted, "width": width, "date": date, "windows": rows})
 
-        def ask(store: Store) -> list[dict[str, Any]]:
-            return windows(store, wanted, WIDTHS[width], date)
+    return curve
 
-        return JSONResponse({"run_id": wanted, "width": width, "date": date, "windows": await reader.ask(ask)})
 
+def _health(reader: Reader) -> Handler:
     async def health() -> JSONResponse:
         store_id = await reader.ask(lambda store: store.store_id())
         return JSONResponse({"status": "ok", "store": shown_url(reader.url), "store_id": store_id})
 
-    async def alive() -> JSONResponse:
-        return JSONResponse({"status": "ok"})
+    return health
 
-    async def nothing(rest: str) -> JSONResponse:
-        return JSONResponse({"error": f"there is no /api/{rest[:80]}; see /api/runs"}, status_code=404)
 
-    server.add_api_route("/livez", alive, methods=["GET"])
-    server.add_api_route("/healthz", health, methods=["GET"])
-    server.add_api_route("/api/runs", runs, methods=["GET"])
-    server.add_api_route("/api/runs/{run_id}", one_run, methods=["GET"])
-    server.add_api_route("/api/runs/{run_id}/windows/{width}", curve, methods=["GET"])
-    server.add_api_route("/api/{rest:path}", nothing, methods=["GET"])
-    server.add_exception_handler(BadRequestError, _refused)
-    server.add_exception_handler(StoreError, _unanswered)
+async def _alive() -> JSONResponse:
+    return JSONResponse({"status": "ok"})
+
+
+async def _nothing(rest: str) -> JSONResponse:
+    return JSONResponse({"error": f"there is no /api/{rest[:80]}; see /api/runs"}, status_code=404)
 
 
 def _shows_simulated(query: Mapping[str, str]) -> bool:

@@ -11,56 +11,14 @@ from typing import Any
 
 from kappawatt.units import US_PER_S, kwh
 
+from .look import FONT, LOOKS, Figure, Look
 from .queries import MOST_POINTS, Curve, Run
 from .text import fixed_zone, scaled, wall_clock, zone_label
 
-Figure = dict[str, Any]
-
-GRAPH_CONFIG: Mapping[str, Any] = {
-    # Plotly offers to send the chart to a server of its maker unless told not to.
-    "showSendToCloud": False,
-    "displaylogo": False,
-    "responsive": True,
-    "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d"],
-    "toImageButtonOptions": {"format": "png", "scale": 2, "filename": "kappawatt"},
-}
-
-FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'Noto Sans', 'DejaVu Sans', sans-serif"
 PANEL_PX = 200
 TOP_PX, BOTTOM_PX = 8, 52
-_HEADING = 0.22
+_HEADING = 0.25
 """Part of a panel's height that is left free above it for its heading."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
-    """Colours of one scheme: Okabe and Ito's palette (2008), which colour-blind people can tell apart."""
-
-    ink: str
-    quiet: str
-    grid: str
-    card: str
-    measured: str
-    measured_fill: str
-    estimated: str
-    estimated_fill: str
-    emissions: str
-    emissions_fill: str
-    learning: str
-
-
-LOOKS: Mapping[str, Look] = {
-    "light": Look(
-        ink="#1f2933", quiet="#52606d", grid="#e4e7eb", card="#ffffff",
-        measured="#0072b2", measured_fill="#cfe4f2", estimated="#a86400", estimated_fill="#fdf1dc",
-        emissions="#00795a", emissions_fill="#d3ece4", learning="#9b4f80",
-    ),
-    "dark": Look(
-        ink="#e6e8eb", quiet="#a9b1ba", grid="#343a40", card="#1b1e23",
-        measured="#56b4e9", measured_fill="#1d4259", estimated="#e69f00", estimated_fill="#33290f",
-        emissions="#2fbf96", emissions_fill="#16453a", learning="#dd9cc4",
-    ),
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,14 +47,6 @@ def live(found: Run, curve: Curve, *, scheme: str, zone: dt.tzinfo) -> Figure:
         panels.append(_learning(found.metrics, look))
     label = f"time ({zone_label(found.last_us or 0, zone)})"
     return _stacked(panels, look, offset=offset, time_label=label, revision=found.run_id)
-
-
-def blank(height: int) -> Figure:
-    """A figure that shows nothing, on no ground: Plotly's own empty one is white."""
-    clear = "rgba(0,0,0,0)"
-    axis = {"visible": False}
-    grounds = {"paper_bgcolor": clear, "plot_bgcolor": clear}
-    return {"data": [], "layout": {**grounds, "xaxis": axis, "yaxis": axis, "height": height}}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -338,7 +288,7 @@ def _axis(look: Look, **more: Any) -> Figure:
 
 def _heading(text: str, y: float, look: Look) -> Figure:
     return {
-        "text": text, "xref": "paper", "yref": "paper", "x": 0, "xshift": -44, "y": y, "xanchor": "left",
+        "text": text, "xref": "paper", "yref": "paper", "x": 0, "xshift": -44, "yshift": 7, "y": y, "xanchor": "left",
         "yanchor": "bottom", "showarrow": False, "align": "left", "font": {"color": look.ink, "size": 13},
     }  # fmt: skip
 

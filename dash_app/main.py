@@ -84,7 +84,7 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         raise SettingsError(
             f"cannot listen on {host}:{port}: {error.strerror or error}; another `kappawatt dash` may be "
-            "running there, --dash-port 0 takes any free port"
+            "running there, --port 0 takes any free port"
         ) from error
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from kappawatt.grid import WORLD, country_of
 from kappawatt.stores import Store
 from kappawatt.units import WINDOW_1H_US, WINDOW_5M_US, WINDOW_5S_US
 
@@ -20,7 +21,7 @@ MOST_DAYS = 400
 """Day partitions that one curve reads at most; an older beginning is left out, and said."""
 KINDS = ("actual", "estimated", "forecast", "static")
 """Kinds of intensity, the weakest last."""
-STATIC_YEARS = 10
+STATIC_YEARS = 30
 """How far back a static factor's beginning is looked for."""
 STALE_US = 3 * WINDOW_5S_US
 """A running run without news for so long is marked."""
@@ -267,10 +268,10 @@ def provider_of(store: Store, found: Run) -> str | None:
     if kind == "static":
         year = int(utc_day(at)[:4])
         days |= {f"{past:04d}-01-01" for past in range(max(1970, year - STATIC_YEARS), year + 1)}
-    place = "WORLD" if level == "world" else zone
-    rows = (
-        [row for day in sorted(days) for row in store.read("intensity", {"zone": place, "date": day})] if place else []
-    )
+    place = {"world": WORLD, "country": country_of(zone) if zone else None}.get(level or "", zone)
+    if place is None:
+        return None
+    rows = [row for day in sorted(days) for row in store.read("intensity", {"zone": place, "date": day})]
     fits = [row for row in rows if row["kind"] == kind and row["signal"] == "average"]
     fits = [row for row in fits if row["valid_from"] <= at < row["valid_to"]]
     if not fits:

@@ -10,8 +10,9 @@ from kappawatt.errors import StoreError
 from kappawatt.stores import Store
 
 from . import run_view
-from .figures import GRAPH_CONFIG, LOOKS, Figure, blank, height_px, live
+from .figures import height_px, live
 from .logs import newest_us
+from .look import GRAPH_CONFIG, LOOKS, Figure, blank
 from .pieces import notice, pulse, skeletons
 from .queries import Curve, Run, curve, provider_of, run
 from .reader import Reader, shown_url
@@ -20,6 +21,19 @@ from .text import zone_of
 MOST_ID = 256
 SHOWN, HIDDEN = "panel", "panel hidden"
 UNKNOWN = "unknown"
+
+OUTPUTS = {
+    "notice": ("run-notice", "children"),
+    "head": ("run-head", "children"),
+    "cards": ("run-cards", "children"),
+    "figure": ("run-graph", "figure"),
+    "style": ("run-graph", "style"),
+    "phases": ("run-phases", "children"),
+    "facts": ("run-facts", "children"),
+    "charts": ("run-charts", "className"),
+    "seen": ("run-seen", "data"),
+    "beat": ("run-beat", "data"),
+}
 
 Answer = tuple[Run, Curve, str | None]
 
@@ -81,20 +95,20 @@ def fingerprint(answer: Answer, scheme: str, zone: str) -> str:
     return str((found.run_id, versions, rows.window_us, provider, scheme, zone))
 
 
-def update(answer: Answer, *, scheme: str, zone: str) -> tuple[Any, ...]:
+def parts(answer: Answer, *, scheme: str, zone: str) -> dict[str, Any]:
     """Head, cards, figure, phases and facts of one run."""
     found, rows, provider = answer
     place = zone_of(zone)
     # Without samples there is nothing to draw, and Plotly cannot place axes in a part that is not shown.
     figure = live(found, rows, scheme=scheme, zone=place) if rows.rows else blank(height_px(3))
-    return (
-        run_view.head(found),
-        run_view.cards(found, place),
-        figure,
-        {"height": f"{figure['layout']['height']}px"},
-        run_view.phases(found.phases),
-        run_view.facts(found, rows, provider),
-    )
+    return {
+        "head": run_view.head(found),
+        "cards": run_view.cards(found, place),
+        "figure": figure,
+        "style": {"height": f"{figure['layout']['height']}px"},
+        "phases": run_view.phases(found.phases),
+        "facts": run_view.facts(found, rows, provider),
+    }
 
 
 def patched(figure: Figure) -> Patch:
@@ -114,63 +128,59 @@ def patched(figure: Figure) -> Patch:
     return change
 
 
+def shown(answer: Answer, *, scheme: str, zone: str, seen: str | None) -> dict[str, Any]:
+    """New values of the page's parts for a run that the store knows; none of what, by *seen*, is shown already."""
+    mark = fingerprint(answer, scheme, zone)
+    if mark == seen:
+        return {}
+    new = parts(answer, scheme=scheme, zone=zone)
+    if not answer[1].rows:
+        return {**new, "charts": HIDDEN, "seen": UNKNOWN}
+    if seen not in (None, UNKNOWN):
+        new["figure"] = patched(new["figure"])
+    return {**new, "charts": SHOWN, "seen": mark}
+
+
+def unknown(run_id: str) -> dict[str, Any]:
+    """New values of the page's parts for a run that the store does not know."""
+    nothing = dict.fromkeys(("notice", "cards", "phases", "facts"))
+    return {**nothing, "head": run_view.unknown(run_id), "charts": HIDDEN, "seen": UNKNOWN}
+
+
+def down(error: StoreError, reader: Reader, *, seen: str | None) -> dict[str, Any]:
+    """New values of the page's parts while the store does not answer: the last numbers stay, grey shapes go."""
+    title = f"No answer from the store {shown_url(reader.url)}"
+    new = {"notice": notice(title, str(error), kind="error", identity="run-gone")}
+    return new if seen is not None else {**new, "cards": None, "charts": HIDDEN}
+
+
 def register(app: Dash, reader: Reader, clock_us: Callable[[], int], log_url: str) -> None:
     """Connect the page to the store."""
-    same = (no_update,) * 6
 
-    async def answer(
-        _ask: Any, zone: str | None, scheme: str | None, run_id: str | None, seen: str | None, beat: int | None
-    ) -> Any:
-        if not zone or scheme is None or scheme not in LOOKS or not run_id:
-            raise PreventUpdate
-        beat = (beat or 0) + 1
+    async def new(run_id: str, zone: str, scheme: str, seen: str | None) -> dict[str, Any]:
         try:
             found = await reader.ask(question(run_id))
         except StoreError as error:
-            gone = notice(
-                f"No answer from the store {shown_url(reader.url)}", str(error), kind="error", identity="run-gone"
-            )
-            if seen is None:
-                return gone, no_update, None, *same[2:], HIDDEN, None, beat
-            return gone, *same, no_update, no_update, beat
+            return down(error, reader, seen=seen)
         if found is None:
-            return (
-                None,
-                run_view.unknown(run_id),
-                None,
-                no_update,
-                no_update,
-                None,
-                None,
-                {"display": "none"},
-                "unknown",
-                beat,
-            )
-        now = clock_us()
-        warnings = run_view.notices(found[0], now_us=now, zone=zone_of(zone), log_us=newest_us(log_url))
-        print_ = fingerprint(found, scheme, zone)
-        parts = same if print_ == seen else update(found, scheme=scheme, zone=zone)
-        if print_ != seen and seen not in (None, UNKNOWN):
-            parts = (*parts[:2], patched(parts[2]), *parts[3:])
-        if not found[1].rows:
-            return warnings, *parts, HIDDEN, UNKNOWN, beat
-        return warnings, *parts, SHOWN, print_, beat
+            return unknown(run_id)
+        log_us = newest_us(log_url)
+        warnings = run_view.notices(found[0], now_us=clock_us(), zone=zone_of(zone), log_us=log_us)
+        return {"notice": warnings, **shown(found, scheme=scheme, zone=zone, seen=seen)}
+
+    async def answer(_ask: Any, zone: str | None, scheme: str, run_id: str, seen: str | None, beat: int | None) -> Any:
+        if not zone or scheme not in LOOKS or not run_id:
+            raise PreventUpdate
+        return {**dict.fromkeys(OUTPUTS, no_update), **await new(run_id, zone, scheme, seen), "beat": (beat or 0) + 1}
 
     app.callback(
-        Output("run-notice", "children"),
-        Output("run-head", "children"),
-        Output("run-cards", "children"),
-        Output("run-graph", "figure"),
-        Output("run-graph", "style"),
-        Output("run-phases", "children"),
-        Output("run-facts", "children"),
-        Output("run-charts", "className"),
-        Output("run-seen", "data"),
-        Output("run-beat", "data"),
-        Input("run-ask", "data"),
-        Input("zone", "data"),
-        Input("scheme", "data"),
-        State("run-id", "data"),
-        State("run-seen", "data"),
-        State("run-beat", "data"),
+        output={name: Output(*place) for name, place in OUTPUTS.items()},
+        inputs=[
+            Input("run-ask", "data"),
+            Input("zone", "data"),
+            Input("scheme", "data"),
+            State("run-id", "data"),
+            State("run-seen", "data"),
+            State("run-beat", "data"),
+        ],
     )(answer)

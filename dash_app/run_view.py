@@ -85,46 +85,30 @@ def notices(found: Run, *, now_us: int, zone: dt.tzinfo, log_us: int | None) -> 
     """What a reader must know before believing the numbers."""
     made = []
     if not found.total:
-        made.append(
-            notice(
-                "No energy yet" if found.run.get("status") == "running" else "No energy",
-                "The run has announced itself, but none of its samples has arrived.",
-                kind="info",
-                identity="run-no-energy",
-            )
-        )
+        title_ = "No energy yet" if found.run.get("status") == "running" else "No energy"
+        text = "The run has announced itself, but none of its samples has arrived."
+        made.append(notice(title_, text, kind="info", identity="run-no-energy"))
     silent = found.silent_us(now_us)
     if silent is not None:
         heard = now_us - silent
-        made.append(
-            notice(
-                f"Flow down or stalled – last data {clock(heard, now_us, zone)}",
-                _cause(heard, silent, log_us),
-                identity="run-stale",
-            )
-        )
+        title_ = f"Flow down or stalled – last data {clock(heard, now_us, zone)}"
+        made.append(notice(title_, _cause(heard, silent, log_us), identity="run-stale"))
     if found.simulated:
-        made.append(
-            notice(
-                "Simulated run",
-                "A simulator made these numbers; no device drew this power.",
-                kind="info",
-                identity="run-simulated",
-            )
-        )
-    unpriced, whole = found.total.get("unpriced_uj"), found.total.get("energy_uj")
-    if unpriced and whole:
-        number, unit = energy(unpriced)
-        made.append(
-            notice(
-                f"{number} {unit} ({percent(unpriced / whole)}) of the energy has no carbon intensity",
-                "Emissions, water and cost leave it out: nothing is known for zone "
-                f"{inert(found.run.get('zone')) or MISSING} at that time. "
-                "`kappawatt collect intensity` fetches it, and the numbers are then restated.",
-                identity="run-unpriced",
-            )
-        )
-    return made
+        text = "A simulator made these numbers; no device drew this power."
+        made.append(notice("Simulated run", text, kind="info", identity="run-simulated"))
+    unpriced = part(found.total.get("unpriced_uj"), found.total.get("energy_uj"))
+    return [*made, _unpriced(found, unpriced)] if unpriced else made
+
+
+def _unpriced(found: Run, share: float) -> Any:
+    number, unit = energy(found.total["unpriced_uj"])
+    return notice(
+        f"{number} {unit} ({percent(share)}) of the energy has no carbon intensity",
+        "Emissions, water and cost leave it out: nothing is known for zone "
+        f"{inert(found.run.get('zone')) or MISSING} at that time. "
+        "`kappawatt collect intensity` fetches it, and the numbers are then restated.",
+        identity="run-unpriced",
+    )
 
 
 def _cause(heard_us: int, silent_us: int, log_us: int | None) -> str:

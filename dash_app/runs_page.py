@@ -21,6 +21,18 @@ RANGES = {"1": "24 h", "7": "7 days", "30": "30 days", "365": "1 year"}
 DEFAULT_DAYS = "30"
 MOST_TEXT = 200
 
+OUTPUTS = {
+    "notice": ("runs-notice", "children"),
+    "sums": ("runs-sums", "children"),
+    "rows": ("runs-grid", "rowData"),
+    "changes": ("runs-grid", "rowTransaction"),
+    "empty": ("runs-empty", "children"),
+    "list": ("runs-list", "style"),
+    "foot": ("runs-foot", "children"),
+    "seen": ("runs-seen", "data"),
+    "beat": ("runs-beat", "data"),
+}
+
 _NUMBER = {"type": "rightAligned", "sortingOrder": ["desc", "asc", None]}
 
 
@@ -54,56 +66,55 @@ COLUMNS: list[dict[str, Any]] = [
 
 def layout(query: Mapping[str, str]) -> html.Div:
     """The page before its first answer, with the filters that the address names."""
-    days = query.get("days", DEFAULT_DAYS)
     return html.Div(
         [
             html.H1("Runs"),
             pulse("runs"),
             html.Div(id="runs-notice"),
             html.Div(skeletons(5, "cards cards-5"), id="runs-sums", **{"aria-live": "off"}),
-            html.Div(
-                [
-                    dmc.TextInput(
-                        id="runs-text",
-                        value=query.get("q", "")[:MOST_TEXT],
-                        placeholder="Filter by name, user, project…",
-                        debounce=200,
-                        className="filter-text",
-                        **{"aria-label": "Filter runs"},
-                    ),
-                    dmc.SegmentedControl(
-                        id="runs-days",
-                        value=days if days in RANGES else DEFAULT_DAYS,
-                        data=[{"value": value, "label": label} for value, label in RANGES.items()],
-                    ),
-                    dmc.Switch(
-                        id="runs-simulated", label="Simulated runs", checked=query.get("simulated") != "hide", size="sm"
-                    ),
-                ],
-                className="filters",
-            ),
+            _filters(query),
             html.Div(id="runs-empty"),
-            html.Div(
-                dag.AgGrid(
-                    id="runs-grid",
-                    columnDefs=COLUMNS,
-                    getRowId="params.data.run_id",
-                    columnSize=None,
-                    defaultColDef={"resizable": True, "sortable": True, "suppressMovable": True},
-                    dashGridOptions={
-                        "animateRows": False,
-                        "suppressCellFocus": False,
-                        "enableCellTextSelection": True,
-                        "loadThemeGoogleFonts": False,
-                        "ensureDomOrder": True,
-                    },
-                    style={"height": "100%"},
-                ),
-                id="runs-list",
-                className="runs-list",
-            ),
+            html.Div(_grid(), id="runs-list", className="runs-list"),
             html.P(id="runs-foot", className="foot"),
         ]
+    )
+
+
+def _filters(query: Mapping[str, str]) -> html.Div:
+    days = query.get("days", DEFAULT_DAYS)
+    ranges = [{"value": value, "label": label} for value, label in RANGES.items()]
+    simulated = query.get("simulated") != "hide"
+    return html.Div(
+        [
+            dmc.TextInput(
+                id="runs-text",
+                value=query.get("q", "")[:MOST_TEXT],
+                placeholder="Filter by name, user, project…",
+                debounce=200,
+                className="filter-text",
+                **{"aria-label": "Filter runs"},
+            ),
+            dmc.SegmentedControl(id="runs-days", value=days if days in RANGES else DEFAULT_DAYS, data=ranges),
+            dmc.Switch(id="runs-simulated", label="Simulated runs", checked=simulated, size="sm"),
+        ],
+        className="filters",
+    )
+
+
+def _grid() -> dag.AgGrid:
+    return dag.AgGrid(
+        id="runs-grid",
+        columnDefs=COLUMNS,
+        getRowId="params.data.run_id",
+        columnSize=None,
+        defaultColDef={"resizable": True, "sortable": True, "suppressMovable": True},
+        dashGridOptions={
+            "animateRows": False,
+            "enableCellTextSelection": True,
+            "ensureDomOrder": True,
+            "loadThemeGoogleFonts": False,
+        },
+        style={"height": "100%"},
     )
 
 
@@ -221,59 +232,44 @@ def foot(listing: Listing, shown: list[Line], zone: str) -> str:
     return f"{len(shown):,} of {len(listing.lines):,} runs.{cut} Times in {zone_of(zone)}."
 
 
+def down(error: StoreError, reader: Reader, *, seen: Any) -> dict[str, Any]:
+    """New values of the page's parts while the store does not answer: the last numbers stay, grey shapes go."""
+    new = {"notice": notice(f"No answer from the store {shown_url(reader.url)}", str(error), kind="error")}
+    if seen is not None:
+        return new
+    return {**new, "sums": None, "empty": beginning("How to begin"), "list": {"display": "none"}}
+
+
 def register(app: Dash, reader: Reader, clock_us: Callable[[], int]) -> None:
     """Connect the page to the store."""
     fleet = Fleet(clock_us)
 
-    async def answer(
-        _ask: Any, zone: str | None, text: str | None, days: str, simulated: bool, seen: Any, beat: Any
-    ) -> Any:
-        if not zone:
-            raise PreventUpdate
-        beat = (beat or 0) + 1
+    async def new(seen: Any, **asked: Any) -> dict[str, Any]:
         try:
-            listing = await reader.ask(lambda store: fleet.look(store, int(days if days in RANGES else DEFAULT_DAYS)))
+            listing = await reader.ask(lambda store: fleet.look(store, int(asked["days"])))
         except StoreError as error:
-            gone = notice(f"No answer from the store {shown_url(reader.url)}", str(error), kind="error")
-            if seen is not None:
-                return gone, *(no_update,) * 7, beat
-            first = beginning("How to begin")
-            return gone, None, no_update, no_update, first, {"display": "none"}, no_update, no_update, beat
-        new = update(
-            listing,
-            fleet.id,
-            text=(text or "")[:MOST_TEXT],
-            days=days,
-            simulated=bool(simulated),
-            zone=zone,
-            now_us=clock_us(),
-            seen=seen,
-        )
-        return *(new[part] for part in ("notice", "sums", "rows", "changes", "empty", "list", "foot", "seen")), beat
+            return down(error, reader, seen=seen)
+        return update(listing, fleet.id, now_us=clock_us(), seen=seen, **asked)
 
+    async def answer(
+        _ask: Any, zone: str | None, text: str | None, days: str, simulated: bool, seen: Any, beat: int | None
+    ) -> Any:
+        if not zone or days not in RANGES:
+            raise PreventUpdate
+        found = await new(seen, text=(text or "")[:MOST_TEXT], days=days, simulated=bool(simulated), zone=zone)
+        return {**dict.fromkeys(OUTPUTS, no_update), **found, "beat": (beat or 0) + 1}
+
+    filters = [Input("runs-text", "value"), Input("runs-days", "value"), Input("runs-simulated", "checked")]
     app.callback(
-        Output("runs-notice", "children"),
-        Output("runs-sums", "children"),
-        Output("runs-grid", "rowData"),
-        Output("runs-grid", "rowTransaction"),
-        Output("runs-empty", "children"),
-        Output("runs-list", "style"),
-        Output("runs-foot", "children"),
-        Output("runs-seen", "data"),
-        Output("runs-beat", "data"),
-        Input("runs-ask", "data"),
-        Input("zone", "data"),
-        Input("runs-text", "value"),
-        Input("runs-days", "value"),
-        Input("runs-simulated", "checked"),
-        State("runs-seen", "data"),
-        State("runs-beat", "data"),
+        output={name: Output(*place) for name, place in OUTPUTS.items()},
+        inputs=[
+            Input("runs-ask", "data"),
+            Input("zone", "data"),
+            *filters,
+            State("runs-seen", "data"),
+            State("runs-beat", "data"),
+        ],
     )(answer)
     app.clientside_callback(
-        ClientsideFunction("kw", "address"),
-        Output("runs-list", "title"),
-        Input("runs-text", "value"),
-        Input("runs-days", "value"),
-        Input("runs-simulated", "checked"),
-        prevent_initial_call=True,
+        ClientsideFunction("kw", "address"), Output("runs-list", "title"), *filters, prevent_initial_call=True
     )

@@ -21,7 +21,7 @@ def check_host(host: str, environ: Mapping[str, str]) -> None:
     if is_loopback(host) or environ.get(INSECURE) == "1":
         return
     raise SettingsError(
-        f"dash_host={host!r} would show every run to whoever reaches this machine, and the page has no log-in; "
+        f"--host {host} would show every run to whoever reaches this machine, and the page has no log-in; "
         f"use 127.0.0.1 behind a proxy or an SSH tunnel, or set {INSECURE}=1 if the network is trusted"
     )
 

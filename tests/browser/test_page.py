@@ -153,6 +153,7 @@ def test_missing_store_says_what_to_do(serve: Any, look: Any, tmp_path: Any):
 def test_unknown_run_is_said_and_shown_once_it_exists(book: Any, serve: Any, look: Any):
     page = look(serve(f"sqlite:{book.path}") + "run/soon")
     expect(page.locator("#run-unknown")).to_contain_text("The store has no run soon")
+    expect(page.locator("#run-charts")).to_be_hidden()
     expect(page.locator("h1")).to_have_count(1)
 
     book.sample_run("soon", end_us=edge(), windows=5, name="here now")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dash_app import figures, run_view, text
+from dash_app import figures, look, run_view, text
 from dash_app.queries import Curve, Run
 from kappawatt.stores.tables import TABLES
 
@@ -123,14 +123,12 @@ def test_dark_figures_have_dark_ink_and_no_white_ground():
     light, dark = (live([window(0)], scheme=scheme)["layout"] for scheme in ("light", "dark"))
 
     assert light["font"]["color"] != dark["font"]["color"]
-    assert {dark["paper_bgcolor"], dark["plot_bgcolor"], figures.blank()["layout"]["paper_bgcolor"]} == {
-        "rgba(0,0,0,0)"
-    }
+    assert {dark["paper_bgcolor"], dark["plot_bgcolor"], look.blank(1)["layout"]["paper_bgcolor"]} == {"rgba(0,0,0,0)"}
 
 
 def test_no_chart_is_offered_to_foreign_servers():
-    assert figures.GRAPH_CONFIG["showSendToCloud"] is False
-    assert figures.GRAPH_CONFIG["displaylogo"] is False
+    assert look.GRAPH_CONFIG["showSendToCloud"] is False
+    assert look.GRAPH_CONFIG["displaylogo"] is False
 
 
 def test_thinning_keeps_the_extremes_and_the_order():

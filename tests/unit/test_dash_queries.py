@@ -187,6 +187,21 @@ def test_provider_is_that_of_the_intensity_in_force(ledger: Ledger):
     assert found == "entsoe, 2026-11"
 
 
+def test_provider_of_a_static_factor_is_found_where_it_begins(ledger: Ledger):
+    begin = 946_684_800 * S
+    ledger.put(
+        "intensity", zone="DEU", date="2000-01-01", signal="average", kind="static", revision=0, provider="ember",
+        dataset="2024", valid_from=begin, valid_to=4_102_444_800 * S,
+    )  # fmt: skip
+    total = {"last_end": NOON, "intensity_kind": "static", "zone_level": "country"}
+
+    found = queries.provider_of(
+        ledger.store, Run(run_id="r", run={"zone": "DE-LU"}, total=total, phases=(), metrics=())
+    )
+
+    assert found == "ember, 2024"
+
+
 def test_fleet_lists_the_newest_first(ledger: Ledger):
     ledger.run("old", NOON - 3_600 * S)
     ledger.run("new", NOON)

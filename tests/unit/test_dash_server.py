@@ -222,7 +222,7 @@ def test_other_addresses_need_a_clear_wish(host: str):
 def test_taken_port_is_said():
     first = listen("127.0.0.1", 0)
     try:
-        with pytest.raises(SettingsError, match="--dash-port 0"):
+        with pytest.raises(SettingsError, match="--port 0"):
             listen("127.0.0.1", first.getsockname()[1])
     finally:
         first.close()
