@@ -16,7 +16,7 @@ from kappawatt.ledger.verdicts import ACCEPTED, REASONS, is_long, owners, verdic
 from kappawatt.stream.dedupe import Deduper
 from kappawatt.stream.intern import Interner
 from kappawatt.stream.table import reduce_by_key
-from kappawatt.units import WINDOW_5S_US
+from kappawatt.units import MAX_READING_UJ, WINDOW_5S_US
 from kappawatt.wire.columns import Decoded, RawBatch, take
 from kappawatt.wire.decode import SampleDecoder
 from kappawatt.wire.records import DeadLetter
@@ -271,24 +271,37 @@ class Bucket:
 
 def _usage(batch: Decoded) -> Columns:
     """USAGE_COLUMNS of each sample, before any summing."""
-    cpu, owner = batch.cpu_time_us, owners(batch.offset)
-    disk_known = (batch.disk_read_bytes >= 0).astype(np.int64) + (batch.disk_write_bytes >= 0)
-    network_known = (batch.network_rx_bytes >= 0).astype(np.int64) + (batch.network_tx_bytes >= 0)
-    measured = (batch.kind == 3) & (batch.memory_bytes >= 0)
-    memory = np.zeros(len(cpu), np.int64)
+    samples, owner = len(batch.seq), owners(batch.offset)
+    cpu, cpu_known = _used(batch.cpu_time_us)
+    disk, disk_known = _used(batch.disk_read_bytes, batch.disk_write_bytes)
+    network, network_known = _used(batch.network_rx_bytes, batch.network_tx_bytes)
+    measured = (batch.kind == 3) & _is_known(batch.memory_bytes)
+    memory = np.zeros(samples, np.int64)
     np.add.at(memory, owner[measured], batch.memory_bytes[measured])
-    known = np.zeros(len(cpu), bool)
+    known = np.zeros(samples, bool)
     known[owner[measured]] = True
     return {
-        "cpu_time_us": np.maximum(cpu, 0),
-        "cpu_known": (cpu >= 0).astype(np.int64),
-        "disk_bytes": np.maximum(batch.disk_read_bytes, 0) + np.maximum(batch.disk_write_bytes, 0),
+        "cpu_time_us": cpu,
+        "cpu_known": cpu_known,
+        "disk_bytes": disk,
         "disk_known": disk_known,
-        "network_bytes": np.maximum(batch.network_rx_bytes, 0) + np.maximum(batch.network_tx_bytes, 0),
+        "network_bytes": network,
         "network_known": network_known,
         "memory_bytes_max": np.where(known, memory, -1),
-        "samples": np.ones(len(cpu), np.int64),
+        "samples": np.ones(samples, np.int64),
         "first_us": batch.start_us,
         "last_us": batch.end_us,
         "covered_us": batch.end_us - batch.start_us,
     }
+
+
+def _is_known(values: Ints) -> NDArray[np.bool_]:
+    """Neither −1 nor so much that a sum of it could wrap: 2^53 bytes are 9 PB, 2^53 µs 285 years."""
+    return (values >= 0) & (values < MAX_READING_UJ)
+
+
+def _used(*columns: Ints) -> tuple[Ints, Ints]:
+    """By sample the sum of what is known in the columns, and how many of them are."""
+    known = [_is_known(values) for values in columns]
+    total = sum(np.where(is_known, values, 0) for is_known, values in zip(known, columns, strict=True))
+    return np.asarray(total, np.int64), np.sum(known, axis=0, dtype=np.int64)
