@@ -4,26 +4,29 @@ All work (sensors, files, network) is done by one background thread; what the tr
 leaves unless `strict=True`. A forked child does nothing. Nothing heavy is imported before a run starts.
 """
 
+from __future__ import annotations
+
 import atexit
 import functools
-import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, cast
 
+# Type checkers know this name; typing itself, and logging below, would double the time of `import kappawatt`.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from types import FrameType, TracebackType
+    from typing import Any, ParamSpec, Self, TypeVar
+
     from kappawatt.recorder import Recorder
     from kappawatt.summary import Summary
 
-P = ParamSpec("P")
-R = TypeVar("R")
+    P = ParamSpec("P")
+    R = TypeVar("R")
 
-_log = logging.getLogger("kappawatt")
-_open: "list[Run]" = []
+_open: list[Run] = []
 """Runs of this process that have not ended, oldest first: for exit, SIGTERM and fork."""
 _hooked = False
 _ending = 0
@@ -91,7 +94,7 @@ class track:  # noqa: N801 - reads as what it does, `with kappawatt.track():`, l
         )
         self._run: Run | None = None
 
-    def __enter__(self) -> "Run":
+    def __enter__(self) -> Run:
         self._run = self._make(strict=self._strict)
         self._run._start()
         return self._run
@@ -111,7 +114,8 @@ class track:  # noqa: N801 - reads as what it does, `with kappawatt.track():`, l
                 with self._named(function):
                     return await function(*args, **kwargs)
 
-            return cast(Callable[P, R], measured_async)
+            measured_too: Any = measured_async
+            return measured_too  # type: ignore[no-any-return]  # a coroutine function is what came in
 
         @functools.wraps(function)
         def measured(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -154,7 +158,7 @@ class Run:
         """The run's id; None if it could not be started."""
         return self._recorder.run_id if self._recorder else None
 
-    def phase(self, name: str) -> "Phase":
+    def phase(self, name: str) -> Phase:
         """A part of the run, for `with`: its energy is told apart. The innermost open phase counts."""
         return Phase(self, name)
 
@@ -166,7 +170,7 @@ class Run:
         """Metrics at this instant, as numbers."""
         self._safely(lambda recorder: recorder.event("heartbeat", metrics=_numbers(metrics)))
 
-    def stop(self, status: str = "succeeded") -> "Summary | None":
+    def stop(self, status: str = "succeeded") -> Summary | None:
         """End the run with *status* (`succeeded` or `failed`) and give its summary; a second call changes nothing."""
         if self._pid != os.getpid():
             return None
@@ -183,7 +187,7 @@ class Run:
 
     _live = False
 
-    def _finish(self, recorder: "Recorder", status: str) -> None:
+    def _finish(self, recorder: Recorder, status: str) -> None:
         self.summary = recorder.stop(status, limit_s=STOP_LIMIT_S)
         if self.summary is not None and not self._quiet:
             import sys
@@ -204,7 +208,7 @@ class Run:
         _open.append(self)
         _hook()
 
-    def _safely(self, do: "Callable[[Recorder], object]") -> None:
+    def _safely(self, do: Callable[[Recorder], object]) -> None:
         """Do it if there is a recorder and this is the process that started it; trouble is logged, never raised."""
         if self._recorder is None or self._pid != os.getpid():
             return
@@ -218,7 +222,11 @@ class Run:
             raise error
         if not self._warned:
             self._warned = True
-            _log.warning("kappawatt: this run is not measured fully, the training goes on: %s", error)
+            import logging  # see above
+
+            logging.getLogger("kappawatt").warning(
+                "kappawatt: this run is not measured fully, the training goes on: %s", error
+            )
 
 
 class Phase:
