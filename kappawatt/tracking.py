@@ -43,12 +43,13 @@ STOP_LIMIT_S = 10.0
 class track:  # noqa: N801 - reads as what it does, `with kappawatt.track():`, like contextlib's own
     """Measures what is in the `with` block, or each call of the decorated function, as one run.
 
-    >>> with track(name="digits", project="vision") as run:  # doctest: +SKIP
-    ...     with run.phase("train"):
-    ...         for n in range(10):
-    ...             run.epoch(n, loss=0.1)
-    >>> run.summary.energy_uj  # doctest: +SKIP
-    123456
+    ```
+    with track(name="digits", project="vision") as run:
+        with run.phase("train"):
+            for n in range(10):
+                run.epoch(n, loss=0.1)
+    print(run.summary.energy_uj)
+    ```
 
     Args:
         name: What a person calls it; also the start of the run's id.

@@ -20,7 +20,7 @@ def shard_of(run_id: str, shards: int) -> int:
     """The shard that owns a run, for ever.
 
     >>> shard_of("run-1", 64)
-    37
+    35
     """
     return zlib.crc32(run_id.encode()) % shards
 
