@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 
 _REPEAT_S = 60.0
+_BACK = "works again"
 
 
 class Backoff:
@@ -29,20 +30,46 @@ class Backoff:
         self._next = self.first_s
 
 
+class Voice:
+    """Several outages of one thing, spoken of once: what one of them says, the others need not say as well."""
+
+    def __init__(self) -> None:
+        self._said: dict[str, float] = {}
+
+    def may_say(self, text: str, now_s: float) -> bool:
+        """True unless *text* was said less than a minute before."""
+        if now_s - self._said.get(text, -_REPEAT_S) < _REPEAT_S:
+            return False
+        self._said[text] = now_s
+        return True
+
+    def forget(self, text: str) -> None:
+        """It may be said again at once."""
+        self._said.pop(text, None)
+
+
 class Outage:
     """Something that is not available at times: one warning when it goes, one line when it is back.
 
-    While it is away, `due` says when the next try makes sense.
+    While it is away, `due` says when the next try makes sense. Outages with one *voice* are one to who reads the log.
     """
 
     def __init__(
-        self, logger: logging.Logger, what: str, *, now: Callable[[], float], first_s: float = 1.0, most_s: float = 30.0
+        self,
+        logger: logging.Logger,
+        what: str,
+        *,
+        now: Callable[[], float],
+        first_s: float = 1.0,
+        most_s: float = 30.0,
+        voice: Voice | None = None,
     ) -> None:
         self.logger = logger
         self.what = what
         self.reason: str | None = None
         """Why it is away; None while it works."""
         self._now = now
+        self._voice = voice or Voice()
         self._backoff = Backoff(first_s, most_s)
         self._since = 0.0
         self._retry_at = 0.0
@@ -65,9 +92,12 @@ class Outage:
         now = self._now()
         if self.reason is None:
             self._since = now
-        if self.reason is None or (self.reason != reason and now - self._said_at >= _REPEAT_S):
-            self.logger.warning("%s: %s", self.what, reason)
+        said_lately = self.reason is not None and (self.reason == reason or now - self._said_at < _REPEAT_S)
+        if not said_lately:
             self._said_at = now
+            self._voice.forget(_BACK)
+            if self._voice.may_say(reason, now):
+                self.logger.warning("%s: %s", self.what, reason)
         self.reason = reason
         self._retry_at = now + self._backoff.next_s()
 
@@ -75,6 +105,9 @@ class Outage:
         """A try worked."""
         if self.reason is None:
             return
-        self.logger.warning("%s: works again after %.0f s", self.what, self._now() - self._since)
+        now = self._now()
+        self._voice.forget(self.reason)
+        if self._voice.may_say(_BACK, now):
+            self.logger.warning("%s: works again after %.0f s", self.what, now - self._since)
         self.reason = None
         self._backoff.reset()

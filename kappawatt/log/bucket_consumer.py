@@ -67,7 +67,7 @@ class BucketConsumer:
         """What was wanted and is no longer kept; the caller takes them out."""
         self._log = log
         self._failed: Failure | None = None
-        self._outage = Outage(_logger, f"topic {self.topic}", now=time.monotonic)
+        self._outage = Outage(_logger, "reading the log", now=time.monotonic, voice=log.voice)
         self._ended: set[int] = set()
         self._consumer = log.open_consumer(self._on_error)
         self._next = self._beginnings(offsets)

@@ -11,7 +11,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
 from kappawatt.errors import LogError
-from kappawatt.log.kafka_settings import ENVIRON_PREFIX, client_settings, scrubbed
+from kappawatt.log.kafka_settings import ENVIRON_PREFIX, client_settings, plain, scrubbed
+from kappawatt.retry import Voice
 from kappawatt.wire import codec
 
 if TYPE_CHECKING:
@@ -87,6 +88,8 @@ class KafkaLog:
         self.registry = registry
         self.topic_prefix = topic_prefix
         self._client = client_settings(os.environ if environ is None else environ)
+        self.voice = Voice()
+        """Of all who read it: that it is away is said once, not by each."""
         self._trouble: Failure | None = None
         self._admin_client: Any = None
 
@@ -218,7 +221,8 @@ class KafkaLog:
     def failure(self, error: Any) -> Failure:
         """The client's *error* in our words."""
         trouble = Trouble.FATAL if error.fatal() else _TROUBLES.get(error.code(), Trouble.RETRY)
-        return Failure(trouble, f"Kafka at {self.bootstrap}: {scrubbed(error.str(), self._client)}; {_remedy(trouble)}")
+        text = plain(error.str()) if error.code() != KafkaError._ALL_BROKERS_DOWN else "no broker answers"
+        return Failure(trouble, f"Kafka at {self.bootstrap}: {scrubbed(text, self._client)}; {_remedy(trouble)}")
 
     def _admin(self) -> Any:
         if self._admin_client is None:

@@ -1,5 +1,6 @@
 """Kafka client settings from the environment: TLS, SASL and network, passed on as they are and never shown."""
 
+import re
 from collections.abc import Mapping
 
 from kappawatt.errors import SettingsError
@@ -42,3 +43,12 @@ def scrubbed(text: str, client: Mapping[str, str]) -> str:
         if any(word in name for word in _SECRET):
             text = text.replace(value, "***")
     return text
+
+
+def plain(text: str) -> str:
+    """The client's words without which of its connections it is about and how often it tried: one trouble, one text.
+
+    >>> plain("k:9092/bootstrap: Connect to ipv4#k:9092 failed: refused (after 0ms in state CONNECT, 561 identical …)")
+    'Connect to ipv4#k:9092 failed: refused'
+    """
+    return re.sub(r" \(after \d+ms in state .*\)$", "", re.sub(r"^(\w+: )?\S+:\d+(/\w+)?: ", "", text))

@@ -24,7 +24,7 @@ AWAY_S = 60
 """How long Kafka is away: so many samples of the run, one a second."""
 SLOWER = 2.0
 """So much longer a step may take by what else this machine does; a training that waits for a broker takes seconds."""
-LONGEST_S = 2.0
+LONGEST_S = 4.0
 
 TRAINING = """
 import json, pathlib, sys, time

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from kappawatt.retry import Outage
+from kappawatt.retry import Outage, Voice
 
 
 class Clock:
@@ -35,6 +35,21 @@ def test_another_reason_is_said_once_a_minute_at_most(caplog: pytest.LogCaptureF
         clock.now_s += 1
 
     assert len(caplog.records) == 2
+
+
+def test_outages_with_one_voice_are_said_once_in_all(caplog: pytest.LogCaptureFixture) -> None:
+    clock, voice = Clock(), Voice()
+    several = [Outage(logging.getLogger("test"), "the log", now=clock, voice=voice) for _ in range(3)]
+    for _ in range(2):
+        for outage in several:
+            outage.failed("no answer")
+        clock.now_s += 5
+        for outage in several:
+            outage.worked()
+            clock.now_s += 1
+
+    said = [record.getMessage() for record in caplog.records]
+    assert said == ["the log: no answer", "the log: works again after 5 s"] * 2
 
 
 def test_tries_become_rarer_up_to_the_longest_wait() -> None:
