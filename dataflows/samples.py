@@ -17,7 +17,7 @@ from kappawatt.wire.records import DeadLetter
 
 from .names import BUCKETS, CONTROL, SHARDS, STATE_VERSION
 from .outlet import Outbox
-from .process import STOP, Gates, logged
+from .process import STOP, WATCHDOG, Gates, logged
 from .readers import Batch, Reader
 from .ticks import Item, Ticks
 
@@ -132,6 +132,7 @@ class SamplePart(StatefulSourcePartition):  # type: ignore[misc]  # as above
     @logged
     def snapshot(self) -> Any:
         """Positions, dedupe ranges, counters, and the rows about them that are shown after the commit."""
+        WATCHDOG.beat()  # every process has buckets, only one has the control part
         rows = [self._bucket.accounting(partition) for partition in sorted(self._changed)]
         self._outbox.put({"accounting": rows} if rows else {}, {}, self._dead)
         self._changed, self._dead = set(), []
