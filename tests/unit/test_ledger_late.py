@@ -152,7 +152,7 @@ def test_late_energy_is_in_the_zone_of_its_cell():
 late_stories = st.builds(Story, samples(span_us=3 * W1H, most=10), prices(span_us=3 * W1H), events(span_us=3 * W1H))
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(late_stories, st.data())
 def test_windows_and_late_add_up_to_the_total_for_each_width(story, data):
     ledger = Ledger().price(*story.prices).event(*story.events)

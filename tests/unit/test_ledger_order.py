@@ -54,7 +54,7 @@ def go(ledger, groups, *, restarts=()):
     return ledger.end()
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(stories, st.data())
 def test_rows_are_the_oracles_in_any_order_and_split(story, data):
     groups = split(data, messages(story))
@@ -65,7 +65,7 @@ def test_rows_are_the_oracles_in_any_order_and_split(story, data):
     assert rows(ledger) == story.expected(lateness_us=LATENESS)
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(stories, st.data())
 def test_rows_are_the_oracles_with_restarts_at_any_point(story, data):
     groups = split(data, messages(story))
@@ -76,7 +76,7 @@ def test_rows_are_the_oracles_with_restarts_at_any_point(story, data):
     assert rows(ledger) == story.expected(lateness_us=LATENESS)
 
 
-@settings(max_examples=20)
+@settings(max_examples=12)
 @given(stories, st.data())
 def test_repeats_anywhere_change_nothing(story, data):
     again = [(kind, record) for kind, record in messages(story) if data.draw(st.booleans())]
@@ -87,7 +87,7 @@ def test_repeats_anywhere_change_nothing(story, data):
     assert rows(ledger) == story.expected(lateness_us=LATENESS)
 
 
-@settings(max_examples=20)
+@settings(max_examples=12)
 @given(stories, st.data())
 def test_dump_is_independent_of_what_comes_later(story, data):
     ledger = Ledger(lateness_us=LATENESS)
