@@ -63,6 +63,7 @@ class SampleSource(FixedPartitionedSource):  # type: ignore[misc]  # bytewax has
             _, positions, dumped, waiting, told = resume_state
             bucket.load(dumped)
             outbox = Outbox(*waiting)
+            told = max(told or 0, _newest_possible_us())  # this bucket may have been idle or ended, others not
         reader = self._open_reader(for_part, positions)
         return SamplePart(for_part, reader, bucket, outbox, told, self._gates, self._until_end, self._idle_us)
 
@@ -86,7 +87,6 @@ class SamplePart(StatefulSourcePartition):  # type: ignore[misc]  # as above
         self._idle_us = 0 if until_end else idle_us
         self._clocks: dict[str, PartitionClock] = {}
         self._reported: tuple[bool, int | None] | None = None
-        self._woken_before_us = 0
         self._changed: set[str] = set()
         self._dead: list[DeadLetter] = []
         self._ticks = Ticks()
@@ -149,13 +149,14 @@ class SamplePart(StatefulSourcePartition):  # type: ignore[misc]  # as above
         if batch.broken:
             self._bucket.add_dead(batch.partition, batch.broken, batch.after)
             self._dead.extend(batch.broken)
+        self._note_idle_time()
         verdict = self._bucket.add(
             batch.partition,
             batch.raw,
             position=batch.position,
             append_us=batch.append_us,
             after=batch.after,
-            watermark_us=self._suspect_before(),
+            watermark_us=self._told_us,
         )
         self._dead.extend(verdict.dead)
         self._changed.add(batch.partition)
@@ -165,11 +166,10 @@ class SamplePart(StatefulSourcePartition):  # type: ignore[misc]  # as above
             self._clock(batch.partition).advance(count.newest_us)
         return _items(verdict)
 
-    def _suspect_before(self) -> int | None:
-        """The most that shards may have evicted: what we told, and after idle times what others may have told."""
-        if self._told_us is None and not self._woken_before_us:
-            return None
-        return max(self._told_us or 0, self._woken_before_us)
+    def _note_idle_time(self) -> None:
+        """While shards hold us for idle, the others may have told them of any time up to now."""
+        if self._reported is not None and self._reported[0]:
+            self._told_us = max(self._told_us or 0, _newest_possible_us())
 
     def _newest(self, partition: str) -> int:
         count = self._bucket.partitions.get(partition)
@@ -199,8 +199,7 @@ class SamplePart(StatefulSourcePartition):  # type: ignore[misc]  # as above
         state = (idle, None if watermark is None else watermark // _REPORT_US)
         if state == self._reported or (not idle and watermark is None):
             return []
-        if self._reported is not None and self._reported[0] and not idle:
-            self._woken_before_us = time.time_ns() // 1_000 + FUTURE_SKEW_US
+        self._note_idle_time()
         self._reported = state
         if watermark is not None:
             self._told_us = max(self._told_us or 0, watermark)
@@ -213,6 +212,11 @@ class SamplePart(StatefulSourcePartition):  # type: ignore[misc]  # as above
         if self._end_epochs >= DRAIN_EPOCHS:
             raise StopIteration
         return out
+
+
+def _newest_possible_us() -> int:
+    """The latest end that a sample can have by now."""
+    return time.time_ns() // 1_000 + FUTURE_SKEW_US
 
 
 def _items(verdict: Verdict) -> list[Item]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from kappawatt.ledger.config import LedgerConfig
 from kappawatt.ledger.devices import DeviceSums
 from kappawatt.ledger.frames import CELL_COLUMNS, USAGE_COLUMNS, Columns, Frame, Place, Suspect
 from kappawatt.ledger.pieces import cut
-from kappawatt.ledger.routing import WINDOW_BITS, ShardOrder, frames
+from kappawatt.ledger.routing import WINDOW_BITS, ShardOrder, frames, shard_of
 from kappawatt.ledger.verdicts import ACCEPTED, REASONS, is_long, owners, verdicts
 from kappawatt.stream.dedupe import Deduper
 from kappawatt.stream.intern import Interner
@@ -92,7 +93,7 @@ class Bucket:
             append_us: When each was appended to the log.
             after: Where reading goes on, as text.
             watermark_us: What the shards may have been told at most; samples of windows that it could have evicted are
-                sent alone, as suspects.
+                named as suspects beside the frames.
         """
         count = self.partitions.setdefault(partition, PartitionCount())
         batch = self._decoder.decode(raw)
@@ -176,18 +177,23 @@ class Bucket:
         if watermark_us is not None:
             edge = (batch.start_us // WINDOW_5S_US + 1) * WINDOW_5S_US
             late = edge + self._config.lateness_us <= watermark_us
-            for row in np.flatnonzero(late).tolist():
-                self._suspect(take(batch, np.array([row])), found)
             if late.any():
-                batch = take(batch, np.flatnonzero(~late))
-        if len(batch.seq):
-            found.frames.extend(self._frames(batch))
+                self._suspect(take(batch, np.flatnonzero(late)), found)
+        found.frames.extend(self._frames(batch))
 
     def _suspect(self, batch: Decoded, found: Verdict) -> None:
-        series = self._decoder.series[int(batch.series[0])]
-        identity = (series.collector_id, int(batch.seq[0]), series.host, int(batch.start_us[0]), int(batch.end_us[0]))
-        for shard, frame in self._frames(batch):
-            found.suspects.append((shard, Suspect(*identity, frame)))
+        """Name each sample and what falls on its windows, so that a shard can list what it has evicted."""
+        pieces = cut(batch)
+        order = np.argsort(pieces.owner, kind="stable")
+        window, energy = pieces.window[order], pieces.energy_uj[order].sum(axis=1)
+        edges = np.searchsorted(pieces.owner[order], np.arange(len(batch.seq) + 1)).tolist()
+        columns = (batch.series.tolist(), batch.seq.tolist(), batch.start_us.tolist(), batch.end_us.tolist())
+        for code, seq, start, end, (low, high) in zip(*columns, pairwise(edges), strict=True):
+            series = self._decoder.series[code]
+            run_id = self._places[int(self._series[code, 1])].run_id
+            identity = (run_id, series.collector_id, seq, series.host, start, end)
+            shard = shard_of(run_id, self._config.shards)
+            found.suspects.append((shard, Suspect(*identity, window[low:high], energy[low:high])))
 
     def _frames(self, batch: Decoded) -> list[tuple[int, Frame]]:
         """The accepted samples' sums, by shard."""

@@ -81,11 +81,13 @@ class Frame(NamedTuple):
 
 
 class Suspect(NamedTuple):
-    """A sample that may be late: its identity, and its cells alone in `frame`."""
+    """A sample that may be late: its identity, and its energy by 5-s window; a frame carries it as well."""
 
+    run_id: str
     collector_id: str
     seq: int
     host: str
     start_us: int
     end_us: int
-    frame: Frame
+    window: Ints
+    energy_uj: Ints

@@ -81,8 +81,7 @@ class Shard:
         self._fold_prices(inbox.prices)
         self._fold_events(inbox.events, flush)
         self._fold_frames(inbox.frames)
-        for suspect in inbox.suspects:
-            self._fold_one(suspect, flush)
+        self._list_late(inbox.suspects, flush)
         self._advance(inbox.reports)
         self._write_windows(flush)
         self._write_runs(flush)
@@ -117,7 +116,8 @@ class Shard:
         self._devices.load(devices)
         self._prices.load(prices)
         self._watermark.load(watermark)
-        open_hours, self._flushes, self._forgotten_hour = rest
+        open_hours, self._flushes, forgotten_hour = rest
+        self._forget_rows(forgotten_hour)
         self._open_hours = {(zone, hour) for zone, hour in open_hours}
         slot = self._slots.key
         self._prices.lookup(self._zones.names, zone_of(slot), window_of(slot))  # so that a better price finds them
@@ -166,10 +166,10 @@ class Shard:
                     windows.touch_run(code)
                 self._touch_hours(self._slots.key[run_of(self._slots.key) == code])
 
-    def _fold_frames(self, frames: list[Frame]) -> Parts | None:
-        """Fold frames into cells, rows, runs and devices; gives the parts."""
+    def _fold_frames(self, frames: list[Frame]) -> None:
+        """Fold frames into cells, rows, runs and devices."""
         if not frames:
-            return None
+            return
         codes = [self._known.codes(frame.places) for frame in frames]
         place = np.concatenate([code[frame.cell_place] for code, frame in zip(codes, frames, strict=True)])
         cells = {name: np.concatenate([frame.cells[name] for frame in frames]) for name in frames[0].cells}
@@ -181,7 +181,6 @@ class Shard:
         self._dirty.update(self._usage.fold(usage_place, usage))
         for code, added in self._devices.fold(frames, self._known.frontier).items():
             self._state[code].gpus += added
-        return parts
 
     def _fold_cells(self, parts: Parts) -> None:
         cell = cell_key(parts.window, parts.run, parts.zone)
@@ -210,22 +209,23 @@ class Shard:
             sums.groups[index] += sum(energy)
             self._dirty.add(code)
 
-    def _fold_one(self, suspect: Suspect, flush: Flush) -> None:
-        parts = self._fold_frames([suspect.frame])
-        if parts is None:
+    def _list_late(self, suspects: list[Suspect], flush: Flush) -> None:
+        """List the suspects that have pieces in evicted windows, and how much each width misses of them."""
+        if not suspects:
             return
-        energy = parts.energy_uj.sum(axis=1)
-        late = [
-            windows.is_late(parts.run, parts.window, self._known.frontier, self._config.lateness_us)
-            for windows in self._windows
-        ]
-        if not any(mask.any() for mask in late):
-            return
-        run_id = suspect.frame.places[0].run_id
-        day = dates(np.array([suspect.start_us]))[0]
-        missed = [int(energy[mask].sum()) for mask in late]
-        identity = (suspect.collector_id, suspect.seq, suspect.host, suspect.start_us, suspect.end_us)
-        flush.put("late", [(run_id, day, *identity, *missed)])
+        owner = np.repeat(np.arange(len(suspects)), [len(suspect.window) for suspect in suspects])
+        run = np.array([self._known.run(suspect.run_id) for suspect in suspects], np.int64)[owner]
+        window = np.concatenate([suspect.window for suspect in suspects])
+        energy = np.concatenate([suspect.energy_uj for suspect in suspects])
+        hit, missed = np.zeros(len(suspects), bool), np.zeros((len(suspects), len(self._windows)), np.int64)
+        for column, windows in enumerate(self._windows):
+            late = windows.is_late(run, window, self._known.frontier, self._config.lateness_us)
+            hit[owner[late]] = True
+            np.add.at(missed[:, column], owner[late], energy[late])
+        for at in np.flatnonzero(hit).tolist():
+            suspect = suspects[at]
+            day = dates(np.array([suspect.start_us]))[0]
+            flush.put("late", [(suspect.run_id, day, *suspect[1:6], *missed[at].tolist())])
 
     def _advance(self, reports: list[Report]) -> None:
         for report in reports:
@@ -306,9 +306,13 @@ class Shard:
                 freeze_phases(self._state[code], self._cells_of(code, first))
         self._cells.drop(window_of(self._cells.key) < first)
         forget_slots(self._slots, hour * WIDTHS[2] // WIDTHS[1], self._state, self._zones.names, self._prices)
+        self._forget_rows(hour)
+
+    def _forget_rows(self, hour: int) -> None:
+        self._forgotten_hour = hour
         for windows, width in zip(self._windows, WIDTHS, strict=True):
             windows.forget_before(hour * WIDTHS[2] // width)
-        self._forgotten_hour = hour
+        self._devices.forget_before(hour * WIDTHS[2] // WIDTHS[1])
 
     def _touch_hours(self, slot_key: Ints) -> None:
         pairs = set((window_of(slot_key) // 12 << 12 | zone_of(slot_key)).tolist())
