@@ -33,6 +33,7 @@ class DeviceRows:
         self._table = KeyedTable(DEVICE_COLUMNS)
         self._dirty: list[Ints] = []
         self._ended = False
+        self._forgotten = -1 << 31
 
     def __repr__(self) -> str:
         return f"<DeviceRows {len(self._table)} open, {len(self._devices)} devices>"
@@ -68,6 +69,10 @@ class DeviceRows:
             self._table.drop(over)
         return made
 
+    def forget_before(self, window: int) -> None:
+        """Hold windows before this one for over: the next rows show them for the last time."""
+        self._forgotten = window
+
     def dump(self) -> tuple[Any, ...]:
         """Plain state; what was not shown yet is shown after `load`."""
         dirty = np.unique(np.concatenate(self._dirty)) if self._dirty else np.empty(0, np.int64)
@@ -97,7 +102,8 @@ class DeviceRows:
         return Counter(self._run_of[fresh].tolist())
 
     def _is_over(self, device: Ints, window: Ints, frontier: Ints) -> NDArray[np.bool_]:
-        return (window + 1) * WINDOW_5M_US + self._config.lateness_us <= frontier[self._run_of[device]]
+        evicted = (window + 1) * WINDOW_5M_US + self._config.lateness_us <= frontier[self._run_of[device]]
+        return evicted | (window < self._forgotten)
 
     def _make(self, at: Ints, final: NDArray[np.bool_]) -> list[Row]:
         if len(at) == 0:

@@ -58,13 +58,18 @@ class Windows:
         self.late = KeyedTable(_LATE)  # by the key of the cells' table: what the cells hold and the rows must not
         self._hosts = KeyedTable(_HOSTS)
         self._dirty: list[Ints] = []
+        self._forgotten = -1 << 31  # windows before this one are gone: their rows in the store must stay
 
     def __repr__(self) -> str:
         return f"<Windows of {self.width_us // 1_000_000} s, {len(self.rows)} rows, {len(self._hosts)} open>"
 
     def is_late(self, run: Ints, window: Ints, frontier: Ints, lateness_us: int) -> Bools:
-        """Which 5-s windows lie in one of ours that was evicted: its end + lateness ≤ the run's frontier."""
-        return (window // self._of_base + 1) * self.width_us + lateness_us <= frontier[run]
+        """Which 5-s windows lie in one of ours that was evicted: its end + lateness ≤ the run's frontier.
+
+        Forgotten windows are evicted, too, however far the run is behind.
+        """
+        ours = window // self._of_base
+        return ((ours + 1) * self.width_us + lateness_us <= frontier[run]) | (ours < self._forgotten)
 
     def fold(self, parts: Parts) -> None:
         """Take parts that are not late."""
@@ -135,7 +140,9 @@ class Windows:
         return dirty
 
     def forget_before(self, window: int) -> None:
-        """Drop what lies before a window of ours."""
+        """Drop what lies before a window of ours, for good."""
+        self._forgotten = window
+        self._hosts.drop(window_of(self._hosts.key) < window)
         self.rows.drop(window_of(self.rows.key) < window)
         self.late.drop(window_of(self.late.key) < window * self._of_cells)
 
