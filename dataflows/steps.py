@@ -10,7 +10,7 @@ from kappawatt.ledger.zones import ZoneHour, ZoneTotals
 
 from .names import BUCKETS, STATE_VERSION
 from .outlet import Outbox, Outlet
-from .process import logged
+from .process import WATCHDOG, logged
 from .ticks import TICK
 
 
@@ -55,6 +55,7 @@ class ShardStep(StatefulBatchLogic):  # type: ignore[misc]  # bytewax has no typ
             self._zones.extend(flush.zones)
             self._dumped = self._shard.dump()
             self._changed = False
+            WATCHDOG.beat()  # many prices make long epochs, a folded shard is progress
         return (STATE_VERSION, self._dumped, self._outbox.dump(), tuple(tuple(zone) for zone in self._zones))
 
 
@@ -88,6 +89,6 @@ class ZoneStep(StatefulBatchLogic):  # type: ignore[misc]  # as above
     def snapshot(self) -> Any:
         """Rows of the zone hours that changed, fixed together with the state."""
         rows = self._totals.flush()
-        self._totals.forget_before(self._totals.newest_hour - self._horizon_hours)
+        self._totals.forget_before(self._totals.newest_over - self._horizon_hours)
         self._outbox.put({"zone_window_1h": rows} if rows else {}, {})
         return (STATE_VERSION, self._totals.dump(), self._outbox.dump())

@@ -102,15 +102,15 @@ class ZoneTotals:
     def __init__(self) -> None:
         self._parts: dict[tuple[str, int], dict[int, ZoneHour]] = defaultdict(dict)
         self._dirty: set[tuple[str, int]] = set()
-        self.newest_hour = 0
+        self.newest_over = 0
+        """The newest hour that is over in some shard: the watermark is behind it, newer hours may be far ahead."""
 
     def __repr__(self) -> str:
         return f"<ZoneTotals {len(self._parts)} zone hours>"
 
     def replace(self, shard: int, part: ZoneHour) -> None:
         """Take a shard's contribution in place of its earlier one."""
-        self._parts[part.zone, part.hour][shard] = part
-        self.newest_hour = max(self.newest_hour, part.hour)
+        self._keep(shard, part)
         self._dirty.add((part.zone, part.hour))
 
     def flush(self) -> list[Row]:
@@ -131,9 +131,12 @@ class ZoneTotals:
     def load(self, state: Sequence[Any]) -> None:
         """Take over what `dump` gave; nothing is dirty by it."""
         for shard, values in state:
-            part = ZoneHour(*values)
-            self.newest_hour = max(self.newest_hour, part.hour)
-            self._parts[part.zone, part.hour][shard] = part
+            self._keep(shard, ZoneHour(*values))
+
+    def _keep(self, shard: int, part: ZoneHour) -> None:
+        self._parts[part.zone, part.hour][shard] = part
+        if part.final:
+            self.newest_over = max(self.newest_over, part.hour)
 
 
 def _row(zone: str, hour: int, parts: list[ZoneHour]) -> Row:

@@ -79,13 +79,13 @@ def test_sums_go_beyond_64_bits():
 
 
 def test_loaded_totals_give_what_the_dumped_would_have():
-    totals, again = totals_of((1, part(10)), (2, part(20, hour=HOUR + 5))), ZoneTotals()
+    totals, again = totals_of((1, part(10)), (2, part(20, hour=HOUR + 5, final=True))), ZoneTotals()
     rows(totals)
 
     again.load(totals.dump())
 
     assert rows(again) == []
-    assert again.newest_hour == HOUR + 5
+    assert again.newest_over == HOUR + 5
     again.replace(3, part(7))
     assert [row["energy_uj"] for row in rows(again)] == [17]
 
