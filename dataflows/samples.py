@@ -159,7 +159,7 @@ class SamplePart(StatefulSourcePartition):  # type: ignore[misc]  # as above
             watermark_us=self._told_us,
         )
         self._dead.extend(verdict.dead)
-        self._changed.add(batch.partition)
+        self._changed |= {batch.partition, *verdict.homes}
         self._bytes_left -= len(batch.raw.buffer)
         count = self._bucket.partitions[batch.partition]
         if count.counted:

@@ -48,6 +48,8 @@ class Verdict:
     frames: list[tuple[int, Frame]] = field(default_factory=list)
     suspects: list[tuple[int, Suspect]] = field(default_factory=list)
     dead: list[DeadLetter] = field(default_factory=list)
+    homes: set[str] = field(default_factory=set)
+    """Partitions whose `lost` may have changed."""
 
 
 class Bucket:
@@ -147,7 +149,7 @@ class Bucket:
     ) -> None:
         self._meet_series()
         collector = self._series[batch.series, 0]
-        self._settle(collector, partition)
+        found.homes = self._settle(collector, partition)
         fresh = self._dedupe.admit(collector, batch.seq)
         count.duplicate += int(np.count_nonzero(~fresh))
         if not fresh.all():
@@ -255,13 +257,19 @@ class Bucket:
             self._wordy_layouts = np.concatenate((self._wordy_layouts, np.array(found, bool)))
         return self._wordy_layouts
 
-    def _settle(self, collector: Ints, partition: str) -> None:
-        """Note the lowest source partition that each collector was seen in: there its losses are booked."""
+    def _settle(self, collector: Ints, partition: str) -> set[str]:
+        """Note the lowest source partition that each collector was seen in: there its losses are booked.
+
+        Returns:
+            Where the losses of these collectors are booked, and where they were before.
+        """
         while len(self._home) < len(self._collectors):
             self._home.append(partition)
-        for code in np.unique(collector).tolist():
-            if partition < self._home[code]:
-                self._home[code] = partition
+        codes = np.unique(collector).tolist()
+        homes = {self._home[code] for code in codes}
+        for code in codes:
+            self._home[code] = min(partition, self._home[code])
+        return homes | {self._home[code] for code in codes}
 
     @staticmethod
     def _letter(
