@@ -19,11 +19,12 @@ Floats = NDArray[np.float64]
 Row = tuple[Any, ...]
 
 _DAY_US = 86_400_000_000
+_FIRST_DAY, _LAST_DAY = -719_162, 2_932_896
 _GROUPS = {"energy_uj": Column("sum")}
 
 
 def dates(instant_us: Ints) -> list[str]:
-    """UTC days as `YYYY-MM-DD`.
+    """UTC days as `YYYY-MM-DD`; the first or last that can be written so for instants before year 1 or after 9999.
 
     >>> dates(np.array([0, 86_400_000_000]))
     ['1970-01-01', '1970-01-02']
@@ -33,7 +34,7 @@ def dates(instant_us: Ints) -> list[str]:
 
 @lru_cache(maxsize=1024)
 def _date(day: int) -> str:
-    return str(np.datetime64(day, "D"))
+    return str(np.datetime64(min(max(day, _FIRST_DAY), _LAST_DAY), "D"))
 
 
 class RowMaker:
