@@ -10,7 +10,7 @@ from kappawatt.ledger import control
 from kappawatt.ledger.bucket import Bucket, Verdict
 from kappawatt.ledger.config import LedgerConfig
 from kappawatt.ledger.frames import Frame
-from kappawatt.ledger.inbox import Message, Report
+from kappawatt.ledger.inbox import Report
 from kappawatt.ledger.prices import Price
 from kappawatt.ledger.routing import shard_of
 from kappawatt.ledger.runs import Event
@@ -99,18 +99,20 @@ class Ledger:
         name = bucket or self.names[0]
         verdict = add(self.buckets[name], *records, partition=partition, watermark_us=self._told_us.get(name))
         self.reasons += [letter.reason for letter in verdict.dead]
-        for shard, message in [*verdict.frames, *verdict.suspects]:
-            self.shards[shard].add(message)
+        for shard, frame in verdict.frames:
+            self.shards[shard].add(frame)
+        for shard, suspect in verdict.suspects:
+            self.shards[shard].add(suspect)
         return self
 
-    def hear(self, *messages: Message) -> "Ledger":
+    def hear(self, *messages: Price | tuple[str, Event]) -> "Ledger":
         """Take prices (all shards) and events (the run's shard)."""
         for message in messages:
             if isinstance(message, Price):
                 for shard in self.shards:
                     shard.add(message)
             else:
-                self.shards[shard_of(message[0], self.config.shards)].add(message)  # type: ignore[arg-type,misc,index]
+                self.shards[shard_of(message[0], self.config.shards)].add(message)
         return self
 
     def price(self, *records: Record) -> "Ledger":

@@ -1,6 +1,5 @@
 """Small logs for property tests: a few runs, hosts and zones within hours, with prices and events."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +9,7 @@ from tests.oracle.model import Log, Parameters, Tables
 from tests.oracle.records import MIDNIGHT, event, price, sample
 from tests.oracle.truth import expected_tables
 
-Record = Mapping[str, Any]
+Record = dict[str, Any]
 
 SECOND = 1_000_000
 W5S = 5 * SECOND
@@ -24,15 +23,16 @@ ZONES = {"h1": ("DE", "FR"), "h2": ("DE",), "h3": ("US-CAL-CISO",)}
 class Story:
     """What happened, in no order; samples of a host are in the partition of its name."""
 
-    samples: Sequence[Record]
-    prices: Sequence[Record]
-    events: Sequence[Record]
+    samples: list[Record]
+    prices: list[Record]
+    events: list[Record]
 
     def expected(self, *, lateness_us: int) -> Tables:
         """The oracle's tables, without those that are not the shards' own."""
-        by_host = {host: [each for each in self.samples if each["host"] == host] for host in HOSTS}
-        in_order = {host: sorted(records, key=lambda each: each["start"]) for host, records in by_host.items()}
-        log = Log(in_order, list(self.prices), list(self.events))
+        in_order = sorted(self.samples, key=lambda each: each["start"])
+        log = Log(run_events=self.events, intensity=self.prices)
+        for host in HOSTS:
+            log.samples[host] = [each for each in in_order if each["host"] == host]
         tables = expected_tables(log, Parameters(lateness_us=lateness_us))
         return {name: table for name, table in tables.items() if name not in ("accounting", "intensity")}
 
@@ -50,7 +50,7 @@ def instants(span_us: int) -> st.SearchStrategy[int]:
 
 
 @st.composite
-def samples(draw: st.DrawFn, *, span_us: int = 2 * W1H, most: int = 8) -> list[dict[str, Any]]:
+def samples(draw: st.DrawFn, *, span_us: int = 2 * W1H, most: int = 8) -> list[Record]:
     """Samples of three hosts for two runs and for none."""
     found = []
     for number in range(draw(st.integers(1, most))):
@@ -78,7 +78,7 @@ def samples(draw: st.DrawFn, *, span_us: int = 2 * W1H, most: int = 8) -> list[d
 
 
 @st.composite
-def prices(draw: st.DrawFn, *, span_us: int = 2 * W1H, most: int = 5) -> list[dict[str, Any]]:
+def prices(draw: st.DrawFn, *, span_us: int = 2 * W1H, most: int = 5) -> list[Record]:
     """Price records of zones, countries and the world, overlapping."""
     found = []
     for number in range(draw(st.integers(0, most))):
@@ -100,7 +100,7 @@ def prices(draw: st.DrawFn, *, span_us: int = 2 * W1H, most: int = 5) -> list[di
 
 
 @st.composite
-def events(draw: st.DrawFn, *, span_us: int = 2 * W1H, most: int = 6) -> list[dict[str, Any]]:
+def events(draw: st.DrawFn, *, span_us: int = 2 * W1H, most: int = 6) -> list[Record]:
     """Events of the two runs: phases, PUE, starts and stops."""
     kinds = st.sampled_from(("start", "stop", "phase_start", "phase_end", "epoch"))
     return [
