@@ -135,7 +135,7 @@ class ControlPart(StatefulSourcePartition):  # type: ignore[misc]  # as above
 
     def _wait_for_buckets(self, out: list[Item]) -> list[Item]:
         """Let samples be read once all this is committed; go on ticking until the last bucket's rows are out."""
-        if self._epochs_after == 1:
+        if self._epochs_after >= 1:
             self._gates.open(CONTROL)
         if not all(self._gates.is_open(bucket) for bucket in BUCKETS):
             self._epochs_after = min(self._epochs_after, 1)

@@ -207,7 +207,7 @@ class SamplePart(StatefulSourcePartition):  # type: ignore[misc]  # as above
 
     def _wait_for_commit(self, out: list[Item]) -> list[Item]:
         """After the end: set our mark once it is committed, and go when our rows are released."""
-        if self._end_epochs == 1:
+        if self._end_epochs >= 1:
             self._gates.open(self._name)
         if self._end_epochs >= DRAIN_EPOCHS:
             raise StopIteration
