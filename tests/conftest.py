@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import socket
 import uuid
 from collections.abc import Iterator
@@ -11,6 +12,9 @@ from urllib.parse import urlsplit
 
 import hypothesis
 import pytest
+
+# A shell that starts the tests in the background leaves SIGINT ignored, and children would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Programs for a person, not modules for a test.
 collect_ignore = ["stack/servers.py", "stack/definitions.py"]

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from kappawatt.errors import StoreError
 from kappawatt.log_records import records
 from kappawatt.stores import open_store
 from tests.flows.flows import Flow, kill, wait_for
@@ -78,7 +79,10 @@ class Place:
         return [tuple(json.loads(line)) for line in (self.folder / "steps").read_text().splitlines()]
 
     def table(self, name: str) -> list[dict[str, Any]]:
-        store = open_store(self.flow.store, read_only=True)
+        try:
+            store = open_store(self.flow.store, read_only=True)
+        except StoreError:
+            return []  # the flow has not made it yet
         try:
             return list(store.scan(name))
         finally:
