@@ -19,7 +19,21 @@ whole = st.sampled_from((LEAST, -1, 0, 1, 2**53 - 1, 2**53, MOST))
 half = st.sampled_from((-(2**31), -1, 0, 1, 2, 3, 2**31 - 1))
 double = st.sampled_from((0.0, -0.0, 1.0, 1.5, 5e-324, 1.7e308, -1.7e308, float("inf"), float("-inf"), float("nan")))
 single = st.floats(width=32)
-instant = st.sampled_from((LEAST, YEAR_1, 0, MIDNIGHT, MIDNIGHT + 1, YEAR_10000 - W5M, YEAR_10000 - 1, MOST))
+instant = st.sampled_from(
+    (
+        LEAST,
+        LEAST // W5M * W5M + W5M,
+        YEAR_1 - W5M,
+        YEAR_1,
+        0,
+        MIDNIGHT,
+        MIDNIGHT + 1,
+        YEAR_10000 - W5M,
+        YEAR_10000,
+        MOST // W5M * W5M,
+        MOST,
+    )
+)
 text = st.sampled_from(("", "x", "é" * 256, "\0", "'; --", "𝄞"))
 factor = st.none() | double
 
