@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from hypothesis import Phase
 from hypothesis import strategies as st
 
 from tests.oracle.model import Log, Parameters, Tables
@@ -15,6 +16,9 @@ SECOND = 1_000_000
 W5S = 5 * SECOND
 W5M = 300 * SECOND
 W1H = 3_600 * SECOND
+UNEXPLAINED = (Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink)
+"""A story that fails is shrunk and shown; why it fails would take minutes to find out."""
+
 HOSTS = ("h1", "h2", "h3")
 ZONES = {"h1": ("DE", "FR"), "h2": ("DE",), "h3": ("US-CAL-CISO",)}
 

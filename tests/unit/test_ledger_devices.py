@@ -13,7 +13,7 @@ from tests.unit.ledger_kit import Ledger, frames_of
 
 W5M = 300_000_000
 DEVICES = ("gpu:0", "gpu:1", "cpu:0", "möbius")
-FLOATS = (math.nan, math.inf, 0.0, 0.5, 1.0, 0.3333333, -0.25)
+FLOATS = (math.nan, math.inf, 0.0, 0.5, 1.0, 0.3333333, 0.6666666, -0.25)
 
 start = st.integers(0, 3 * W5M) | st.sampled_from((W5M - 1, W5M, W5M + 1))
 length = st.integers(1, W5M // 2) | st.sampled_from((1, W5M, W5M + 1, 2_999_999_999))
@@ -108,12 +108,30 @@ def test_utilization_beyond_all_sense_is_unknown(absurd):
     assert (row["utilization"], row["samples"]) == (0.25, 2)
 
 
+def test_utilization_is_rounded_to_millionths():
+    row = Ledger().read(sample(utilization=[2 / 3])).end().only("device_window_5m")
+
+    assert row["utilization"] == 0.666667
+
+
 def test_device_named_twice_in_a_sample_is_one_device():
     record = sample(energy_uj=[3, 4], device=["gpu:0", "gpu:0"], kind=[1, 2])
 
     row = Ledger().read(record).end().only("device_window_5m")
 
     assert (row["energy_uj"], row["samples"], row["kind"]) == (7, 2, 2)
+
+
+def test_open_rows_are_shown_from_time_to_time_and_all_at_the_end():
+    ledger = Ledger(shards=1)
+
+    for seconds in range(17):
+        start = MIDNIGHT + seconds * 1_000_000
+        ledger.read(sample(seq=seconds, start=start, end=start + 1, energy_uj=[1])).flush()
+
+    assert (ledger.only("device_window_5m")["energy_uj"], ledger.only("device_window_5m")["final"]) == (16, False)
+    ledger.restart().end()
+    assert (ledger.only("device_window_5m")["energy_uj"], ledger.only("device_window_5m")["final"]) == (17, True)
 
 
 def test_same_device_of_two_hosts_is_two_devices():

@@ -64,6 +64,17 @@ def test_forgotten_energy_keeps_the_price_that_it_had(restarted):
     assert ledger.only("run_total", run_id="r1")["emissions_g"] == 100.0 + 500.0
 
 
+@pytest.mark.parametrize("restarted", [False, True], ids=["", "restarted"])
+def test_better_price_of_the_present_leaves_forgotten_energy_alone(restarted):
+    ledger = forgetful(at(0), at(400), prices=[costs(1.0)]).read(at(3 * 3_600 + 5)).flush()
+    if restarted:
+        ledger.restart()
+
+    ledger.price(costs(5.0, revision=9)).flush()
+
+    assert ledger.only("run_total", run_id="r1")["emissions_g"] == 200.0 + 500.0
+
+
 def test_pue_still_counts_for_the_whole_run():
     ledger = forgetful(at(0), prices=[costs(1.0)])
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tests.oracle.records import MIDNIGHT, price, sample
 from tests.unit.ledger_kit import DAY, WINDOWS, Ledger
-from tests.unit.ledger_stories import W1H, Story, events, prices, samples
+from tests.unit.ledger_stories import UNEXPLAINED, W1H, Story, events, prices, samples
 
 SECOND = 1_000_000
 LATE = ("late_5s_uj", "late_5m_uj", "late_1h_uj")
@@ -105,6 +105,14 @@ def test_run_that_is_behind_is_not_late():
     assert ledger.only("run_window_5s", run_id="r2")["energy_uj"] == 300
 
 
+def test_run_has_come_as_far_as_its_greatest_end_in_whatever_order():
+    ledger = Ledger().read(at(8_999, 9_000, seq=999)).flush().read(at(0, 1)).flush()
+
+    ledger.report(MIDNIGHT + 9_000 * SECOND).flush()
+
+    assert [row["final"] for row in ledger.table("run_window_1h")] == [True, False]
+
+
 def test_watermark_that_is_behind_keeps_windows_open():
     ledger = Ledger("a", "b").read(at(8_999, 9_000, seq=999), bucket="a").report(MIDNIGHT + 9_000 * SECOND, bucket="a")
 
@@ -122,6 +130,20 @@ def test_late_energy_is_priced_in_the_total_and_not_in_the_rows():
 
     assert [ledger.total(table, "emissions_g") for table in WINDOWS] == [101.0] * 3
     assert ledger.only("run_total")["emissions_g"] == 201.0
+
+
+@pytest.mark.parametrize("restarted", [False, True], ids=["", "restarted"])
+def test_rows_shown_again_still_leave_out_what_was_late(restarted):
+    wet = price(zone="WORLD", valid_from=MIDNIGHT, valid_to=MIDNIGHT + DAY, water_l_per_kwh=0.0)
+    ledger = open_until(9_000, at(50, 51, water_ul=3_000_000)).read(at(52, 53, seq=1, water_ul=5_000_000)).flush()
+    if restarted:
+        ledger.restart()
+
+    ledger.price(wet).flush()
+
+    assert [ledger.table(table)[0]["energy_uj"] for table in WINDOWS] == [100] * 3
+    assert [ledger.table(table)[0]["water_l"] for table in WINDOWS] == [3.0] * 3
+    assert ledger.only("run_total")["water_l"] == 8.0
 
 
 def test_late_energy_makes_no_peak_and_no_coverage():
@@ -152,7 +174,7 @@ def test_late_energy_is_in_the_zone_of_its_cell():
 late_stories = st.builds(Story, samples(span_us=3 * W1H, most=10), prices(span_us=3 * W1H), events(span_us=3 * W1H))
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, phases=UNEXPLAINED)
 @given(late_stories, st.data())
 def test_windows_and_late_add_up_to_the_total_for_each_width(story, data):
     ledger = Ledger().price(*story.prices).event(*story.events)

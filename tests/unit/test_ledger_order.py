@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tests.oracle.records import MIDNIGHT, sample
 from tests.unit.ledger_kit import DAY, Ledger
-from tests.unit.ledger_stories import HOSTS, W1H, W5M, stories
+from tests.unit.ledger_stories import HOSTS, UNEXPLAINED, W1H, W5M, stories
 
 LATENESS = W1H
 NEVER = MIDNIGHT + DAY
@@ -54,7 +54,7 @@ def go(ledger, groups, *, restarts=()):
     return ledger.end()
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, phases=UNEXPLAINED)
 @given(stories, st.data())
 def test_rows_are_the_oracles_in_any_order_and_split(story, data):
     groups = split(data, messages(story))
@@ -65,7 +65,7 @@ def test_rows_are_the_oracles_in_any_order_and_split(story, data):
     assert rows(ledger) == story.expected(lateness_us=LATENESS)
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, phases=UNEXPLAINED)
 @given(stories, st.data())
 def test_rows_are_the_oracles_with_restarts_at_any_point(story, data):
     groups = split(data, messages(story))
@@ -76,7 +76,7 @@ def test_rows_are_the_oracles_with_restarts_at_any_point(story, data):
     assert rows(ledger) == story.expected(lateness_us=LATENESS)
 
 
-@settings(max_examples=12)
+@settings(max_examples=12, phases=UNEXPLAINED)
 @given(stories, st.data())
 def test_repeats_anywhere_change_nothing(story, data):
     again = [(kind, record) for kind, record in messages(story) if data.draw(st.booleans())]
@@ -87,7 +87,7 @@ def test_repeats_anywhere_change_nothing(story, data):
     assert rows(ledger) == story.expected(lateness_us=LATENESS)
 
 
-@settings(max_examples=12)
+@settings(max_examples=12, phases=UNEXPLAINED)
 @given(stories, st.data())
 def test_dump_is_independent_of_what_comes_later(story, data):
     ledger = Ledger(lateness_us=LATENESS)

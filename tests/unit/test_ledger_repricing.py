@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.oracle.records import MIDNIGHT, event, price, sample
 from tests.unit.ledger_kit import DAY, WINDOWS, Ledger
-from tests.unit.ledger_stories import W1H, W5M, Story, events, prices, samples
+from tests.unit.ledger_stories import UNEXPLAINED, W1H, W5M, Story, events, prices, samples
 
 SECOND = 1_000_000
 PRICED = (*WINDOWS, "run_total", "phase_total", "zone_window_1h")
@@ -158,7 +158,7 @@ def test_late_energy_gets_a_later_price_in_the_total():
     assert [ledger.table(table)[0]["emissions_g"] for table in ("run_window_5m", "run_window_1h")] == [200.0] * 2
 
 
-@settings(max_examples=15)
+@settings(max_examples=15, phases=UNEXPLAINED)
 @given(st.builds(Story, samples(most=5), prices(most=6), events()), st.data())
 def test_news_afterwards_give_the_rows_of_news_before(story, data):
     late_prices = [each for each in story.prices if data.draw(st.booleans())]

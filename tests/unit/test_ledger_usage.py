@@ -93,6 +93,15 @@ def test_coverage_of_a_window_is_clipped_to_it():
     assert ledger.only("run_window_5m")["coverage"] == 4 / 9
 
 
+def test_coverage_and_devices_go_on_after_a_restart():
+    ledger = Ledger().read(at(0, 1), at(0, 1, seq=1, host="h2")).flush().restart()
+
+    ledger.read(at(3, 4, seq=2), at(1, 2, seq=3, host="h2")).end()
+
+    assert [ledger.only(table)["coverage"] for table in ("run_window_5s", "run_window_1h", "run_total")] == [4 / 6] * 3
+    assert (ledger.only("run_total")["gpus"], ledger.only("run_total")["hosts"]) == (2, 2)
+
+
 def test_hosts_gpus_and_span_of_a_run():
     records = [
         at(3, 4, energy_uj=[1, 1, 1], kind=[2, 2, 1]),

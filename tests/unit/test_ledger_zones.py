@@ -132,13 +132,28 @@ def test_rows_are_by_zone_and_hour():
     assert found == [("DE", MIDNIGHT, 150, 2), ("DE", MIDNIGHT + W1H, 50, 1), ("FR", MIDNIGHT, 100, 1)]
 
 
-def test_hour_is_final_when_no_run_can_change_it_in_time():
+@pytest.mark.parametrize("restarted", [False, True], ids=["", "restarted"])
+def test_hour_is_final_when_no_run_can_change_it_in_time(restarted):
     ledger = Ledger().read(at(0)).report(MIDNIGHT + W1H + 899 * SECOND).flush()
     assert not ledger.only("zone_window_1h")["final"]
+    if restarted:
+        ledger.restart()
 
     ledger.report(MIDNIGHT + W1H + 900 * SECOND).flush()
 
     assert ledger.only("zone_window_1h")["final"]
+
+
+def test_restart_does_not_forget_how_far_the_buckets_have_come():
+    ledger = Ledger("a", "b").read(at(0))
+    for bucket in ledger.names:
+        ledger.report(MIDNIGHT + 2 * W1H, bucket=bucket)
+    ledger.flush().restart()
+
+    ledger.read(at(1, run_id="r2", host="h2")).flush()
+
+    row = ledger.only("zone_window_1h")
+    assert (row["energy_uj"], row["final"]) == (200, True)
 
 
 def test_site_water_is_measured_or_by_the_effectiveness_of_each_run():
