@@ -122,16 +122,21 @@ def test_device_named_twice_in_a_sample_is_one_device():
     assert (row["energy_uj"], row["samples"], row["kind"]) == (7, 2, 2)
 
 
-def test_open_rows_are_shown_from_time_to_time_and_all_at_the_end():
+@pytest.mark.parametrize("restarted", [False, True], ids=["", "restarted"])
+@pytest.mark.parametrize("flushes", [16, 17])
+def test_open_rows_are_shown_from_time_to_time_and_all_at_the_end(flushes, restarted):
     ledger = Ledger(shards=1)
 
-    for seconds in range(17):
+    for seconds in range(flushes):
         start = MIDNIGHT + seconds * 1_000_000
         ledger.read(sample(seq=seconds, start=start, end=start + 1, energy_uj=[1])).flush()
 
-    assert (ledger.only("device_window_5m")["energy_uj"], ledger.only("device_window_5m")["final"]) == (16, False)
-    ledger.restart().end()
-    assert (ledger.only("device_window_5m")["energy_uj"], ledger.only("device_window_5m")["final"]) == (17, True)
+    row = ledger.only("device_window_5m")
+    assert (row["energy_uj"], row["final"]) == (16, False)
+    if restarted:
+        ledger.restart()
+    row = ledger.end().only("device_window_5m")
+    assert (row["energy_uj"], row["final"]) == (flushes, True)
 
 
 def test_same_device_of_two_hosts_is_two_devices():

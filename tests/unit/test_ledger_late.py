@@ -146,6 +146,13 @@ def test_rows_shown_again_still_leave_out_what_was_late(restarted):
     assert ledger.only("run_total")["water_l"] == 8.0
 
 
+def test_coverage_goes_on_in_a_window_that_is_still_open_when_the_one_before_is_evicted():
+    ledger = open_until(907, at(0, 1), at(5, 6, seq=1)).read(at(8, 9, seq=2)).flush()
+
+    assert [row["coverage"] for row in ledger.table("run_window_5s")[:2]] == [1.0, 2 / 4]
+    assert ledger.table("late") == []
+
+
 def test_late_energy_makes_no_peak_and_no_coverage():
     ledger = open_until(9_000, at(50, 51)).read(at(51, 55, seq=1, energy_uj=[10**9])).flush()
 

@@ -124,6 +124,15 @@ def test_power_is_the_greatest_5_s_mean():
     assert ledger.only("run_window_5m")["power_w_max"] == ledger.only("run_total")["power_w_max"] == 16.0
 
 
+def test_lower_power_that_comes_later_does_not_hide_the_peak():
+    ledger = Ledger().read(at(0, 5, energy_uj=[50 * SECOND])).flush().restart()
+
+    ledger.read(at(5, 10, seq=1, energy_uj=[5 * SECOND])).flush()
+
+    assert [row["power_w_max"] for row in ledger.table("run_window_5s")] == [10.0, 1.0]
+    assert ledger.only("run_window_1h")["power_w_max"] == ledger.only("run_total")["power_w_max"] == 10.0
+
+
 def test_windows_count_a_sample_where_it_starts():
     ledger = Ledger().read(at(4, 11)).end()
 
