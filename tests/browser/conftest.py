@@ -166,8 +166,8 @@ def look(browser: Browser) -> Iterator[Look]:
         )
         contexts.append(context)
         page = context.new_page()
-        page.requested = []  # type: ignore[attr-defined]
-        page.said = []  # type: ignore[attr-defined]
+        page.requested = []  # type: ignore[attr-defined]  # what the page asked for, for the tests
+        page.said = []  # type: ignore[attr-defined]  # what its console said, for the tests
         page.on("request", lambda request: page.requested.append(request.url))  # type: ignore[attr-defined]
         page.on("console", lambda message: page.said.append(message.text) if message.type == "error" else None)  # type: ignore[attr-defined]
         page.on("pageerror", lambda error: page.said.append(str(error)))  # type: ignore[attr-defined]
