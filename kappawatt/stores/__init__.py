@@ -41,6 +41,7 @@ class Store(Protocol):
         partition: Mapping[str, Any],
         *,
         since: int | str | None = None,
+        until: int | str | None = None,
         newest_first: bool = False,
         limit: int | None = None,
     ) -> list[dict[str, Any]]:
@@ -52,6 +53,7 @@ class Store(Protocol):
             table: Name of the table.
             partition: A value for every column of its partition key.
             since: Least value of its first clustering column, inclusive.
+            until: Greatest one, inclusive.
             newest_first: In reversed clustering order.
             limit: At most so many rows.
         """

@@ -195,13 +195,14 @@ class CassandraStore:
         partition: Mapping[str, Any],
         *,
         since: int | str | None = None,
+        until: int | str | None = None,
         newest_first: bool = False,
         limit: int | None = None,
     ) -> list[dict[str, Any]]:
         """The rows of one partition; see `Store.read`."""
         found = TABLES[table]
         found.check_partition(partition)
-        return list(self._rows(found, *cql.query(found, partition, since, newest_first, limit)))
+        return list(self._rows(found, *cql.query(found, partition, since, until, newest_first, limit)))
 
     def scan(self, table: str) -> Iterator[dict[str, Any]]:
         """Every row of *table*, a page at a time, in the order of the ring."""

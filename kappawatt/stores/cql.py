@@ -152,16 +152,22 @@ def delete(table: Table) -> str:
 
 
 def query(
-    table: Table, partition: Mapping[str, Any], since: int | str | None, newest_first: bool, limit: int | None
+    table: Table,
+    partition: Mapping[str, Any],
+    since: int | str | None,
+    until: int | str | None,
+    newest_first: bool,
+    limit: int | None,
 ) -> tuple[str, list[bytes | None]]:
     """The statement for rows of a partition, and its encoded values; see `Store.read`."""
     names = list(table.partition)
     values = [partition[name] for name in names]
     terms = [f"{name} = ?" for name in names]
-    if since is not None:
-        names.append(table.clustering[0])
-        values.append(since)
-        terms.append(f"{names[-1]} >= ?")
+    for bound, operator in ((since, ">="), (until, "<=")):
+        if bound is not None:
+            names.append(table.clustering[0])
+            values.append(bound)
+            terms.append(f"{names[-1]} {operator} ?")
     text = f"{select_all(table)} WHERE {' AND '.join(terms)}"
     if newest_first and table.clustering:
         text += f" ORDER BY {', '.join(f'{name} DESC' for name in table.clustering)}"

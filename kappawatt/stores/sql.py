@@ -1,6 +1,6 @@
 """What is said to SQLite: statements made from the tables."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from kappawatt.stores.tables import Kind, Table
 
@@ -55,15 +55,16 @@ def delete(table: Table) -> str:
     return f"DELETE FROM {table.name} WHERE {where} AND version <= ?"  # noqa: S608 our own names
 
 
-def select(table: Table, *, since: bool, newest_first: bool, limit: bool) -> str:
-    """The rows of a partition; values by name: the partition key, `since_`, `limit_`."""
+def select(table: Table, bounds: Collection[str], *, newest_first: bool) -> str:
+    """The rows of a partition; values by name: the partition key, and of `since_`, `until_`, `limit_` those in *bounds*."""
     terms = [f'"{name}" = :{name}' for name in table.partition]
-    if since:
-        terms.append(f'"{table.clustering[0]}" >= :since_')
+    for name, operator in (("since_", ">="), ("until_", "<=")):
+        if name in bounds:
+            terms.append(f'"{table.clustering[0]}" {operator} :{name}')
     text = f"{select_all(table)} WHERE {' AND '.join(terms)}"
     if table.clustering:
         text += " ORDER BY " + ", ".join(f'"{name}"{" DESC" if newest_first else ""}' for name in table.clustering)
-    return text + (" LIMIT :limit_" if limit else "")
+    return text + (" LIMIT :limit_" if "limit_" in bounds else "")
 
 
 def select_all(table: Table) -> str:

@@ -100,15 +100,18 @@ class SqliteStore:
         partition: Mapping[str, Any],
         *,
         since: int | str | None = None,
+        until: int | str | None = None,
         newest_first: bool = False,
         limit: int | None = None,
     ) -> list[dict[str, Any]]:
         """The rows of one partition; see `Store.read`."""
         found = TABLES[table]
         found.check_partition(partition)
-        text = sql.select(found, since=since is not None, newest_first=newest_first, limit=limit is not None)
+        bounds = {"since_": since, "until_": until, "limit_": limit}
+        asked = {name for name, value in bounds.items() if value is not None}
+        text = sql.select(found, asked, newest_first=newest_first)
         with self._translated(f"read {table}"):
-            return list(_dicts(found, self._db.execute(text, {**partition, "since_": since, "limit_": limit})))
+            return list(_dicts(found, self._db.execute(text, {**partition, **bounds})))
 
     def scan(self, table: str) -> Iterator[dict[str, Any]]:
         """Every row of *table*, in key order."""

@@ -183,6 +183,25 @@ def test_since_gives_the_rows_from_there_on(store: Store, make_row: MakeRow):
     assert starts(found) == [6, 7, 8]
 
 
+def test_until_gives_the_rows_up_to_there(store: Store, make_row: MakeRow):
+    rows = windows(make_row, 9)
+    put(store, "run_window_5s", *rows, version=1)
+
+    found = store.read("run_window_5s", partition("run_window_5s", rows[0]), until=6 * 5_000_000)
+
+    assert starts(found) == [0, 1, 2, 3, 4, 5, 6]
+
+
+def test_since_and_until_give_the_rows_between_them(store: Store, make_row: MakeRow):
+    rows = windows(make_row, 9)
+    put(store, "run_window_5s", *rows, version=1)
+    bounds = {"since": 3 * 5_000_000, "until": 5 * 5_000_000}
+
+    found = store.read("run_window_5s", partition("run_window_5s", rows[0]), newest_first=True, limit=2, **bounds)
+
+    assert starts(found) == [5, 4]
+
+
 def test_unknown_partition_has_no_rows(store: Store, make_row: MakeRow):
     assert store.read("run", partition("run", make_row("run"))) == []
 
