@@ -56,7 +56,7 @@ def delete(table: Table) -> str:
 
 
 def select(table: Table, bounds: Collection[str], *, newest_first: bool) -> str:
-    """The rows of a partition; values by name: the partition key, and of `since_`, `until_`, `limit_` those in *bounds*."""
+    """The rows of a partition; values by name: the partition key, `since_`, `until_`, `limit_`; *bounds* says which."""
     terms = [f'"{name}" = :{name}' for name in table.partition]
     for name, operator in (("since_", ">="), ("until_", "<=")):
         if name in bounds:
