@@ -47,18 +47,20 @@ class Kept:
         partition: Mapping[str, Any],
         *,
         since: int | str | None = None,
+        until: int | str | None = None,
         newest_first: bool = False,
         limit: int | None = None,
     ) -> list[dict[str, Any]]:
         """See `Store.read`."""
+        asked: dict[str, Any] = {"since": since, "until": until, "newest_first": newest_first, "limit": limit}
         now = self._clock()
         yesterday = utc_day(int(now * 1e6) - DAY_US)
         if partition.get("date", yesterday) >= yesterday:
-            return self._store.read(table, partition, since=since, newest_first=newest_first, limit=limit)
-        key = (table, *sorted(partition.items()), since, newest_first, limit)
+            return self._store.read(table, partition, **asked)
+        key = (table, *sorted(partition.items()), *asked.values())
         if key in self._kept and 0 <= now - self._kept[key][0] < KEEP_S:
             return self._kept[key][1]
-        rows = self._store.read(table, partition, since=since, newest_first=newest_first, limit=limit)
+        rows = self._store.read(table, partition, **asked)
         self._keep(key, now, rows)
         return rows
 
