@@ -4,12 +4,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from kappawatt.emissions.names import BUCKETS, bucket_of
+from kappawatt.emissions.reading import Reader
 from kappawatt.errors import LogError
 from kappawatt.log.urls import FileUrl, parse
 
 from .letters import FileLetters
-from .names import BUCKETS, bucket_of
-from .readers import FileReader, Reader
+from .readers import FileReader
 from .sinks import DeadLetters
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from kappawatt.emissions.names import BUCKETS
+from kappawatt.emissions.reading import Batch, Positions, Reader
 from kappawatt.errors import LogError
 from kappawatt.log.bucket_consumer import BucketConsumer, KafkaBatch
 from kappawatt.log.kafka import Failure, KafkaLog
@@ -17,8 +19,6 @@ from kappawatt.wire.columns import RawBatch
 from kappawatt.wire.records import DeadLetter
 from kappawatt.wire.registry import Registry
 
-from .names import BUCKETS
-from .readers import Batch, Positions, Reader
 from .sinks import DeadLetters
 
 _LOGGER = logging.getLogger("kappawatt.flow")

@@ -108,3 +108,37 @@ class Gates:
     def is_open(self, name: str) -> bool:
         """Whether a mark was set."""
         return (self._folder / name).exists()
+
+
+class Process:
+    """The `Runtime` of a job that runs in this process."""
+
+    def __init__(self, gates: Gates) -> None:
+        self._gates = gates
+
+    def __repr__(self) -> str:
+        return f"<Process {self._gates!r}>"
+
+    def monotonic_us(self) -> int:
+        """The clock for waiting times."""
+        return time.monotonic_ns() // 1_000
+
+    def now_us(self) -> int:
+        """The time of day, µs UTC."""
+        return time.time_ns() // 1_000
+
+    def stopping(self) -> bool:
+        """Whether a signal asked for a drain."""
+        return STOP.is_set()
+
+    def beat(self) -> None:
+        """Tell the watchdog."""
+        WATCHDOG.beat()
+
+    def open(self, gate: str) -> None:
+        """Set a mark for all processes."""
+        self._gates.open(gate)
+
+    def is_open(self, gate: str) -> bool:
+        """Whether a mark was set."""
+        return self._gates.is_open(gate)

@@ -1,70 +1,19 @@
-"""One interface over file partitions and Kafka partitions: batches of records with their positions."""
+"""Reads file partitions as the job's sources need them."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from kappawatt.emissions.reading import Batch, Positions
 from kappawatt.log.files import FilePartition, partitions
 from kappawatt.wire.columns import RawBatch
 from kappawatt.wire.records import DeadLetter
 
-Ints = NDArray[np.int64]
-
 _LOOK_FOR_NEW_S = 1.0
 _CHUNK_BYTES = 4 << 20  # 7,000 ticks of 11 devices: long columns, still in the cache
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Records of one source partition in log order; `broken` could not even be framed and stand between them."""
-
-    partition: str
-    raw: RawBatch
-    position: Sequence[str]
-    append_us: Ints
-    after: str
-    broken: list[DeadLetter]
-
-    def __len__(self) -> int:
-        return len(self.raw.start) + len(self.broken)
-
-
-@dataclass(frozen=True, slots=True)
-class Positions(Sequence[str]):
-    """Positions as text, made when one is asked for: the prefix (`FILE:`, or nothing for Kafka) and the number."""
-
-    prefix: str
-    numbers: Ints
-
-    def __len__(self) -> int:
-        return len(self.numbers)
-
-    def __getitem__(self, index: Any) -> Any:
-        return f"{self.prefix}{int(self.numbers[index])}"
-
-
-class Reader(Protocol):
-    """Reads some partitions of one topic from kept positions on."""
-
-    def partitions(self) -> list[str]:
-        """Source partitions known by now, as `topic/NAME`."""
-
-    def poll(self, prefer: Callable[[str], int]) -> list[Batch]:
-        """What is there now, some megabytes, of the partitions that come first by *prefer*; empty if nothing is."""
-
-    def at_end(self, partition: str) -> bool:
-        """Whether all was read that was there at the last look (bounded: at the start)."""
-
-    def dump(self) -> Any:
-        """Plain positions for a later reader."""
-
-    def close(self) -> None:
-        """Give back files and connections."""
 
 
 class FileReader:

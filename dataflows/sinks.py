@@ -6,11 +6,11 @@ from typing import Any, Protocol
 
 from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 
+from kappawatt.emissions.names import SINK_PARTS
 from kappawatt.stores import Store
+from kappawatt.stream.outbox import Outlet
 from kappawatt.wire.records import DeadLetter
 
-from .names import SINK_PARTS
-from .outlet import Outlet
 from .process import WATCHDOG, logged
 
 

@@ -12,10 +12,9 @@ from pathlib import Path
 
 from bytewax.recovery import RecoveryConfig, init_db_dir
 
+from kappawatt.emissions.names import STATE_VERSION
 from kappawatt.errors import KappawattError
 from kappawatt.log.locks import FileLock
-
-from .names import STATE_VERSION
 
 LOG = logging.getLogger("kappawatt.flow")
 

@@ -11,17 +11,16 @@ from pathlib import Path
 
 from bytewax.run import cli_main
 
+from kappawatt.emissions.job import emissions_job
+from kappawatt.emissions.names import SHARDS
 from kappawatt.ledger.config import LedgerConfig
 from kappawatt.settings import FlowSettings
 from kappawatt.stores import open_store
 from kappawatt.wire.decode import SampleDecoder
 
-from .control import ControlSource
-from .emissions import build
+from .engine import dataflow
 from .homes import open_home
-from .names import SHARDS
-from .process import WATCHDOG, Gates, stop_on_signals
-from .samples import SampleSource
+from .process import WATCHDOG, Gates, Process, stop_on_signals
 from .sinks import StoreSink
 from .state import StateFolder
 
@@ -52,20 +51,20 @@ def work(settings: FlowSettings, place: Place) -> None:
     WATCHDOG.start()
     config = ledger_config(settings)
     home = open_home(settings.log, settings.registry, settings.topic_prefix, bounded=settings.until_end)
-    gates = Gates(place.gates)
-    samples = SampleSource(
+    job = emissions_job(
         config,
-        home.bucket,
-        lambda: SampleDecoder(home.schemas()),
-        gates=gates,
+        Process(Gates(place.gates)),
+        open_bucket=home.bucket,
+        open_topic=home.topic,
+        decoder=lambda: SampleDecoder(home.schemas()),
+        schema_of=home.schemas(),
         until_end=settings.until_end,
         idle_us=round(settings.idle_s * 1e6),
     )
-    control = ControlSource(home.topic, home.schemas(), gates=gates, until_end=settings.until_end)
     sink = StoreSink(lambda: open_store(settings.store), home.letters, place.fence)
     alone = len(place.addresses) < 2
     cli_main(
-        build(config, samples=samples, control=control, sink=sink),
+        dataflow(job, sink),
         process_id=None if alone else place.index,
         addresses=None if alone else place.addresses,
         epoch_interval=timedelta(seconds=settings.epoch_s),

@@ -1,6 +1,7 @@
 """Every conversion and constant, each with its source; the only home of numbers with units."""
 
 US_PER_S = 1_000_000
+US_PER_H = 3_600 * US_PER_S
 """Microseconds in a second."""
 
 UJ_PER_KWH = 3.6e12
@@ -11,7 +12,7 @@ UL_PER_L = 1e6
 
 WINDOW_5S_US = 5 * US_PER_S
 WINDOW_5M_US = 300 * US_PER_S
-WINDOW_1H_US = 3_600 * US_PER_S
+WINDOW_1H_US = US_PER_H
 
 MAX_INTERVAL_US = 3_000 * US_PER_S
 """Intervals this long or longer are rejected: r·(x − a) of the exact split stays below 2^63 (design §5.4)."""

@@ -24,6 +24,7 @@ LAYERS = (
     {"errors", "units", "resources", "settings", "programs", "retry", "grid", "text"},
     {"wire", "stream"},
     {"ledger"},
+    {"emissions"},
     {"log", "stores", "sensors"},
 )
 
@@ -42,6 +43,7 @@ DOORS = {
         "kappawatt/wire/*",
         "kappawatt/stream/*",
         "kappawatt/ledger/*",
+        "kappawatt/emissions/*",
         "kappawatt/log/file_reader.py",
         "kappawatt/log/bucket_consumer.py",
         "kappawatt/demo_training.py",

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from dataflows.control import ControlSource
-from dataflows.names import CONTROL
-from dataflows.process import WATCHDOG, Gates
 from dataflows.readers import FileReader
-from dataflows.steps import ShardStep
+from kappawatt.emissions import control
+from kappawatt.emissions.names import CONTROL, SHARDS
+from kappawatt.emissions.steps import ShardLogic
 from kappawatt.ledger.config import LedgerConfig
 from kappawatt.ledger.prices import Price
+from kappawatt.testing.runtime import ManualRuntime
 from tests.oracle.model import Log
 from tests.oracle.records import event, price
 from tests.oracle.write_log import write_files
@@ -21,8 +21,8 @@ def test_epoch_takes_no_more_batches_after_enough_records(tmp_path: Path) -> Non
     def reader(topic, positions):
         return FileReader(tmp_path, topic, lambda _: True, positions)
 
-    source = ControlSource(reader, lambda _: None, gates=Gates(tmp_path), until_end=False)
-    part = source.build_part("control", CONTROL, None)
+    source = control.source(reader, lambda _: None, ManualRuntime(), until_end=False)
+    part = source.build(CONTROL, None)
 
     first = [*part.next_batch(), *part.next_batch()]
     part.snapshot()
@@ -32,10 +32,25 @@ def test_epoch_takes_no_more_batches_after_enough_records(tmp_path: Path) -> Non
     assert [value[0] for _, value in second if type(value) is tuple] == ["r1"]
 
 
+def test_samples_may_be_read_once_what_lay_there_is_read(tmp_path: Path) -> None:
+    write_files(Log(intensity=[price()], run_events=[event()]), tmp_path)
+    runtime = ManualRuntime()
+
+    def reader(topic, positions):
+        return FileReader(tmp_path, topic, lambda _: True, positions)
+
+    part = control.source(reader, lambda _: None, runtime, until_end=False).build(CONTROL, None)
+    part.next_batch()
+    assert not runtime.is_open(CONTROL)
+
+    part.next_batch()
+
+    assert runtime.is_open(CONTROL)
+
+
 def test_folded_shard_is_a_heartbeat() -> None:
-    step = ShardStep(LedgerConfig(), None)
-    before = WATCHDOG._last
+    runtime = ManualRuntime()
 
-    step.snapshot()
+    ShardLogic(SHARDS[0], None, LedgerConfig(), runtime).snapshot()
 
-    assert before < WATCHDOG._last
+    assert runtime.beats == 1

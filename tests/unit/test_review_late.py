@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from dataflows.names import BUCKETS
-from dataflows.process import Gates
 from dataflows.readers import FileReader
-from dataflows.samples import SamplePart, SampleSource
+from kappawatt.emissions import samples
+from kappawatt.emissions.names import BUCKETS, CONTROL
 from kappawatt.ledger.config import LedgerConfig
 from kappawatt.ledger.frames import Suspect
-from tests.flows.flows import wait_for
+from kappawatt.stream.part import EpochPart
+from kappawatt.testing.runtime import ManualRuntime
 from tests.oracle.model import Log
 from tests.oracle.records import MIDNIGHT, sample
 from tests.oracle.write_log import write_files
@@ -19,12 +19,19 @@ from tests.unit.ledger_kit import Ledger, decoder
 SECOND = 1_000_000
 
 
-def bucket(log: Path, state=None, *, idle_us: int = 1) -> SamplePart:
-    def reader(_, positions):
-        return FileReader(log, "sample", lambda _: True, positions)
+class Bench:
+    """One bucket over a file log, and the time that it sees."""
 
-    source = SampleSource(LedgerConfig(), reader, decoder, gates=Gates(log), until_end=False, idle_us=idle_us)
-    return source.build_part("samples", BUCKETS[0], state)
+    def __init__(self, log: Path) -> None:
+        self.log = log
+        self.runtime = ManualRuntime(start_us=MIDNIGHT, gates={CONTROL})
+
+    def part(self, state=None, *, idle_us: int = 1) -> EpochPart:
+        def reader(_, positions):
+            return FileReader(self.log, "sample", lambda _: True, positions)
+
+        source = samples.source(LedgerConfig(), reader, decoder, self.runtime, until_end=False, idle_us=idle_us)
+        return source.build(BUCKETS[0], state)
 
 
 def write(log: Path, *numbers: int) -> None:
@@ -32,33 +39,34 @@ def write(log: Path, *numbers: int) -> None:
     write_files(Log(samples={"p": records}), log)
 
 
-def suspects(part: SamplePart, count: int) -> list[int]:
-    """The seqs of the suspects among the next *count* samples."""
-    found = []
-    wait_for(lambda: bool(found.extend(part.next_batch())) or frames(found) >= count, what="samples", limit_s=10)
-    return [value.seq for _, value in found if isinstance(value, Suspect)]
-
-
-def frames(items) -> int:
-    return sum(int(value.usage["samples"].sum()) for _, value in items if hasattr(value, "usage"))
+def suspects(part: EpochPart) -> list[int]:
+    """The seqs of the suspects among what there is to read."""
+    part.reading.reader._looked = float("-inf")
+    return [value.seq for _, value in part.next_batch() if isinstance(value, Suspect)]
 
 
 def test_bucket_that_wakes_up_suspects_its_first_samples(tmp_path: Path) -> None:
-    part = bucket(tmp_path)
-    wait_for(lambda: part.next_batch() is not None and part._reported == (True, None), what="idleness", limit_s=10)
+    bench = Bench(tmp_path)
+    part = bench.part()
+    part.next_batch()
+    bench.runtime.advance(SECOND)
+    part.next_batch()
+    bench.runtime.advance(16 * 60 * SECOND)
     write(tmp_path, 0, 1, 2)
 
-    assert suspects(part, 3) == [0, 1, 2]
+    assert suspects(part) == [0, 1, 2]
 
 
 def test_bucket_started_again_suspects_what_others_may_have_passed(tmp_path: Path) -> None:
     write(tmp_path, 0, 1)
-    part = bucket(tmp_path)
-    assert suspects(part, 2) == []
+    bench = Bench(tmp_path)
+    part = bench.part()
+    assert suspects(part) == []
     state = part.snapshot()
     write(tmp_path, 0, 1, 2)
+    bench.runtime.advance(16 * 60 * SECOND)
 
-    assert suspects(bucket(tmp_path, state, idle_us=60 * SECOND), 1) == [2]
+    assert suspects(bench.part(state, idle_us=60 * SECOND)) == [2]
 
 
 @pytest.mark.parametrize("together", [1, 4])

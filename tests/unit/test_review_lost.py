@@ -2,32 +2,35 @@
 
 from pathlib import Path
 
-from dataflows.process import Gates
 from dataflows.readers import FileReader
-from dataflows.samples import SamplePart, SampleSource
+from kappawatt.emissions import samples
+from kappawatt.emissions.names import BUCKETS, CONTROL
 from kappawatt.ledger.config import LedgerConfig
+from kappawatt.stream.part import EpochPart
+from kappawatt.testing.runtime import ManualRuntime
 from tests.oracle.model import Log
 from tests.oracle.records import MIDNIGHT, sample
 from tests.oracle.write_log import write_files
 from tests.unit.ledger_kit import decoder
 
 
-def bucket(log: Path) -> SamplePart:
+def bucket(log: Path) -> EpochPart:
     def reader(_, positions):
         return FileReader(log, "sample", lambda _: True, positions)
 
-    source = SampleSource(LedgerConfig(), reader, decoder, gates=Gates(log), until_end=False, idle_us=1)
-    return source.build_part("samples", "b00", None)
+    runtime = ManualRuntime(gates={CONTROL})
+    source = samples.source(LedgerConfig(), reader, decoder, runtime, until_end=False, idle_us=1)
+    return source.build(BUCKETS[0], None)
 
 
-def shown(part: SamplePart, folder: Path, name: str, *numbers: int) -> dict[str, int]:
+def shown(part: EpochPart, folder: Path, name: str, *numbers: int) -> dict[str, int]:
     """`lost` by partition in the rows that reading some more of a partition makes."""
     records = [sample(seq=number, start=MIDNIGHT + number * 1_000_000) for number in numbers]
     write_files(Log(samples={name: records}), folder)
-    part._reader._looked = float("-inf")
+    part.reading.reader._looked = float("-inf")
     part.next_batch()
     part.snapshot()
-    (outlet,) = part._outbox.release()
+    (outlet,) = part.outbox.release()
     return {row[0]: row[6] for row in outlet.rows["accounting"]}
 
 

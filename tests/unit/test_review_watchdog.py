@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from dataflows.process import WATCHDOG, Gates
+from dataflows.process import WATCHDOG, Gates, Process
 from dataflows.readers import FileReader
-from dataflows.samples import SampleSource
+from kappawatt.emissions import samples
+from kappawatt.emissions.names import BUCKETS
 from kappawatt.ledger.config import LedgerConfig
 from tests.unit.ledger_kit import decoder
 
@@ -13,8 +14,8 @@ def test_snapshot_of_a_bucket_without_data_is_a_heartbeat(tmp_path: Path) -> Non
     def reader(bucket, positions):
         return FileReader(tmp_path, "sample", lambda _: True, positions)
 
-    source = SampleSource(LedgerConfig(), reader, decoder, gates=Gates(tmp_path), until_end=False, idle_us=1)
-    part = source.build_part("samples", "b00", None)
+    process = Process(Gates(tmp_path))
+    part = samples.source(LedgerConfig(), reader, decoder, process, until_end=False, idle_us=1).build(BUCKETS[0], None)
     before = WATCHDOG._last
 
     part.snapshot()

@@ -1,52 +1,43 @@
-"""The stateful steps: ledger shards and zone shards, as Bytewax sees them."""
+"""The stateful steps: ledger shards and zone shards."""
 
 from typing import Any
 
-from bytewax.operators import StatefulBatchLogic
-
+from kappawatt.emissions.names import BUCKETS, SHARD_NUMBER, STATE_VERSION, zone_key
 from kappawatt.ledger.config import LedgerConfig
 from kappawatt.ledger.shard import Shard
 from kappawatt.ledger.zones import ZoneHour, ZoneTotals
-
-from .names import BUCKETS, STATE_VERSION
-from .outlet import Outbox, Outlet
-from .process import WATCHDOG, logged
-from .ticks import TICK
+from kappawatt.stream.job import Item, Runtime
+from kappawatt.stream.outbox import Outbox
+from kappawatt.stream.ticks import is_tick
 
 
-class ShardStep(StatefulBatchLogic):  # type: ignore[misc]  # bytewax has no types that mypy can follow
+class ShardLogic:
     """A ledger shard: keeps messages, folds them when the epoch ends, releases the rows in the next."""
 
-    def __init__(self, config: LedgerConfig, state: Any) -> None:
+    def __init__(self, name: str, state: Any, config: LedgerConfig, runtime: Runtime) -> None:
+        self._name, self._runtime = name, runtime
         self._shard = Shard(config, BUCKETS)
         self._outbox = Outbox()
         self._zones: list[ZoneHour] = []
-        self._changed = state is None
+        self._changed = True
         self._dumped: Any = None
         if state is not None:
             _, dumped, outbox, zones = state
             self._shard.load(dumped)
             self._outbox = Outbox(*outbox)
             self._zones = [ZoneHour(*values) for values in zones]
-            self._changed = True
 
-    @logged
-    def on_batch(self, values: list[Any]) -> tuple[list[Any], bool]:
+    def on_batch(self, values: list[Any]) -> list[Item]:
         """Release what the last snapshot fixed, then keep the messages."""
-        out: list[Any] = [*self._outbox.release(), *self._zones]
+        items: list[Item] = [(self._name, outlet) for outlet in self._outbox.release()]
+        items += [(zone_key(hour.zone), (SHARD_NUMBER[self._name], hour)) for hour in self._zones]
         self._zones = []
         for value in values:
-            if value != TICK:
+            if not is_tick(value):
                 self._shard.add(value)
                 self._changed = True
-        return out, False
+        return items
 
-    @logged
-    def on_eof(self) -> tuple[list[Any], bool]:
-        """Keep the state: the end of input is a drain, nothing becomes final by it."""
-        return [], False
-
-    @logged
     def snapshot(self) -> Any:
         """Fold the epoch; state and outbox together."""
         if self._changed:
@@ -55,14 +46,15 @@ class ShardStep(StatefulBatchLogic):  # type: ignore[misc]  # bytewax has no typ
             self._zones.extend(flush.zones)
             self._dumped = self._shard.dump()
             self._changed = False
-            WATCHDOG.beat()  # many prices make long epochs, a folded shard is progress
+            self._runtime.beat()  # many prices make long epochs, a folded shard is progress
         return (STATE_VERSION, self._dumped, self._outbox.dump(), tuple(tuple(zone) for zone in self._zones))
 
 
-class ZoneStep(StatefulBatchLogic):  # type: ignore[misc]  # as above
+class ZoneLogic:
     """A zone shard: each ledger shard's latest contribution per zone and hour."""
 
-    def __init__(self, horizon_hours: int, state: Any) -> None:
+    def __init__(self, name: str, state: Any, horizon_hours: int) -> None:
+        self._name = name
         self._totals = ZoneTotals()
         self._outbox = Outbox()
         self._horizon_hours = horizon_hours
@@ -70,22 +62,15 @@ class ZoneStep(StatefulBatchLogic):  # type: ignore[misc]  # as above
             self._totals.load(state[1])
             self._outbox = Outbox(*state[2])
 
-    @logged
-    def on_batch(self, values: list[Any]) -> tuple[list[Any], bool]:
+    def on_batch(self, values: list[Any]) -> list[Item]:
         """Release what the last snapshot fixed, then take the contributions."""
-        out: list[Outlet] = self._outbox.release()
+        items: list[Item] = [(self._name, outlet) for outlet in self._outbox.release()]
         for value in values:
-            if value != TICK:
+            if not is_tick(value):
                 shard, part = value
                 self._totals.replace(shard, part)
-        return out, False
+        return items
 
-    @logged
-    def on_eof(self) -> tuple[list[Any], bool]:
-        """Keep the state."""
-        return [], False
-
-    @logged
     def snapshot(self) -> Any:
         """Rows of the zone hours that changed, fixed together with the state."""
         rows = self._totals.flush()

@@ -1,20 +1,21 @@
-"""What leaves the flow: the changes of one flush, and the outbox that holds them until the commit."""
+"""What leaves a job: the changes of one flush, and the outbox that holds them until the commit."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
-
-from kappawatt.wire.records import DeadLetter
 
 Row = tuple[Any, ...]
 
 
 class Outlet(NamedTuple):
-    """One owner's changes. Version of its rows = the start's fence + *flush*; an owner never repeats a flush number."""
+    """One owner's changes. Version of its rows = the start's fence + *flush*; an owner never repeats a flush number.
+
+    dead: records that were not counted, each with its place and reason.
+    """
 
     flush: int
     rows: dict[str, list[Row]]
     deletes: dict[str, list[Row]]
-    dead: list[DeadLetter]
+    dead: list[Any]
 
 
 class Outbox:
@@ -30,7 +31,7 @@ class Outbox:
     def __repr__(self) -> str:
         return f"<Outbox {len(self._waiting)} waiting, {self._flushes} flushes>"
 
-    def put(self, rows: dict[str, list[Row]], deletes: dict[str, list[Row]], dead: Sequence[DeadLetter] = ()) -> None:
+    def put(self, rows: dict[str, list[Row]], deletes: dict[str, list[Row]], dead: Sequence[Any] = ()) -> None:
         """Fix changes; nothing is kept of an empty one."""
         if rows or deletes or dead:
             self._flushes += 1

@@ -1,4 +1,4 @@
-"""Keys of the flow, fixed for the life of a state: buckets, shards, zone shards, sink parts, step ids.
+"""Keys of the job, fixed for the life of a state: buckets, shards, zone shards, sink parts, step ids.
 
 Bytewax sends a key to worker SipHash-1-3(key) mod workers. The suffixes were searched so that the hash of the i-th name
 is i modulo 840: any number of processes up to eight gets an equal share. Should the hash change, only balance is lost.
@@ -21,11 +21,13 @@ SHARDS = tuple(f"s{shard:02d}.{suffix}" for shard, suffix in enumerate(_SHARD_SU
 ZONES = tuple(f"z{zone:02d}.{suffix}" for zone, suffix in enumerate(_ZONE_SUFFIX))
 """Shards of zones, by crc32(zone) mod 16."""
 
+SHARD_NUMBER = {name: number for number, name in enumerate(SHARDS)}
+
 CONTROL = "control"
-"""The one partition that reads intensity and run events, and beats the tick."""
+"""The one part that reads intensity and run events, and the gate that it opens for samples."""
 
 SINK_PARTS = tuple(f"c{part:02d}" for part in range(16))
-STATE_VERSION = 1
+STATE_VERSION = 2
 """Of all snapshots together; another one in a state folder means: rebuild from the log."""
 
 

@@ -1,148 +1,124 @@
-"""The source of intensity and run events, in one part, which also beats the tick that releases committed rows."""
+"""Reading of intensity and run events, in one part; its ticks also release the rows of keys that nobody addressed."""
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
-
+from kappawatt.emissions.names import BUCKETS, CONTROL, SHARDS, STATE_VERSION, ZONES
+from kappawatt.emissions.reading import Batch, OpenReader, Reader
 from kappawatt.errors import WireError
 from kappawatt.ledger import control
 from kappawatt.ledger.routing import shard_of
+from kappawatt.stream.job import Item, Runtime, Source
+from kappawatt.stream.outbox import Outbox
+from kappawatt.stream.part import DRAIN_EPOCHS, EpochPart
+from kappawatt.stream.ticks import Ticks
 from kappawatt.wire import codec
 from kappawatt.wire.records import DeadLetter
 
-from .names import BUCKETS, CONTROL, SHARDS, STATE_VERSION
-from .outlet import Outbox
-from .process import STOP, WATCHDOG, Gates, logged
-from .readers import Batch, Reader
-from .samples import DRAIN_EPOCHS
-from .ticks import Item, Ticks
-
-_LINGER = timedelta(milliseconds=20)
+_LINGER_S = 0.02
 _TOPICS = ("intensity", "run_event")
 _RECORDS_PER_EPOCH = 10_000  # each goes to every shard: some 0.7 ms of work before the epoch can end
 
-OpenTopic = Callable[[str, Any], Reader]
-"""Topic and kept positions → its reader."""
 SchemaOf = Callable[[int], Mapping[str, Any] | None]
 """Registry id → writer schema; None if it is unknown."""
 
 
-class ControlSource(FixedPartitionedSource):  # type: ignore[misc]  # bytewax has no types that mypy can follow
+def source(open_topic: OpenReader, schema_of: SchemaOf, runtime: Runtime, *, until_end: bool) -> Source:
     """Topics `intensity` and `run_event`, all partitions."""
 
-    def __init__(self, open_topic: OpenTopic, schema_of: SchemaOf, *, gates: Gates, until_end: bool) -> None:
-        self._open_topic, self._schema_of, self._gates, self._until_end = open_topic, schema_of, gates, until_end
-
-    def list_parts(self) -> list[str]:
-        """The one part."""
-        return [CONTROL]
-
-    @logged
-    def build_part(self, step_id: str, for_part: str, resume_state: Any) -> "ControlPart":
-        """The part, at its kept place."""
+    def build(name: str, state: Any) -> EpochPart:
         positions: dict[str, Any] = {}
         outbox, rows = Outbox(), control.IntensityRows()
-        if resume_state is not None:
-            _, positions, waiting, best = resume_state
+        if state is not None:
+            (_, positions, best), waiting = state
             outbox = Outbox(*waiting)
             rows.load(best)
-        readers = {topic: self._open_topic(topic, positions.get(topic)) for topic in _TOPICS}
-        return ControlPart(readers, self._schema_of, outbox, rows, self._gates, self._until_end)
+        readers = {topic: open_topic(topic, positions.get(topic)) for topic in _TOPICS}
+        reading = ControlReading(readers, schema_of, rows, runtime, until_end)
+        return EpochPart(name, reading, Ticks(SHARDS, ZONES), outbox, runtime)
+
+    return Source("control", (CONTROL,), build)
 
 
-class ControlPart(StatefulSourcePartition):  # type: ignore[misc]  # as above
-    """Records one by one: there are few of them."""
+class ControlReading:
+    """Records one by one: there are few of them.
+
+    Samples wait for the gate `CONTROL`: it opens when the records that lay there at the start are read, so that a
+    catch-up cannot outrun them; for a bounded log when they are committed.
+    """
 
     def __init__(
         self,
         readers: dict[str, Reader],
         schema_of: SchemaOf,
-        outbox: Outbox,
         intensity: control.IntensityRows,
-        gates: Gates,
+        runtime: Runtime,
         until_end: bool,
     ) -> None:
-        self._readers, self._schema_of, self._outbox, self._intensity = readers, schema_of, outbox, intensity
-        self._gates, self._until_end = gates, until_end
+        self._readers, self._schema_of, self._intensity = readers, schema_of, intensity
+        self._runtime, self._until_end = runtime, until_end
         self._shown: dict[tuple[Any, ...], tuple[Any, ...]] = {}
         self._dead: list[DeadLetter] = []
-        self._ticks = Ticks()
-        self._fresh_epoch = True
         self._left = _RECORDS_PER_EPOCH
         self._all_read = False
-        self._epochs_after = 0
-        self._draining = DRAIN_EPOCHS
-        self._awake = datetime.now(UTC)
+        self._waited_for_buckets = 0
+        self._wait_s = 0.0
 
     def __repr__(self) -> str:
-        return f"<ControlPart {', '.join(map(repr, self._readers.values()))}>"
+        return f"<ControlReading {', '.join(map(repr, self._readers.values()))}>"
 
-    @logged
-    def next_batch(self) -> list[Item]:
-        """The tick and committed changes first, then records."""
-        out: list[Item] = []
-        if self._fresh_epoch:
-            self._fresh_epoch = False
-            out.extend(self._ticks.begin())
-            out.extend((CONTROL, outlet) for outlet in self._outbox.release())
-        self._awake = datetime.now(UTC) + _LINGER
-        if STOP.is_set():
-            if self._draining <= 0:
-                raise StopIteration
-            return out
-        if self._all_read:
-            return self._wait_for_buckets(out)
-        found = False
+    def read(self) -> list[Item]:
+        """What there is, of both topics."""
+        items: list[Item] = []
+        self._wait_s = _LINGER_S
         for topic, reader in self._readers.items():
             for batch in reader.poll(lambda _: 0) if self._left > 0 else ():
                 self._left -= len(batch)
-                found = True
-                items = self._take(topic, batch)
-                self._ticks.sent(items)
-                out.extend(items)
-        if found:
-            self._awake = datetime.now(UTC)
-        elif self._until_end and self._left > 0 and self._at_end():
-            self._all_read = True
-        return out
+                self._wait_s = 0.0
+                items.extend(self._take(topic, batch))
+        if self._wait_s and self._left > 0 and self._at_end():
+            self._note_end()
+        return items
 
-    def next_awake(self) -> datetime:
-        """Soon."""
-        return self._awake
-
-    @logged
-    def snapshot(self) -> Any:
+    def fix(self, outbox: Outbox) -> Any:
         """Positions, and the rows that are shown after the commit."""
-        WATCHDOG.beat()
         rows = list(self._shown.values())
-        self._outbox.put({"intensity": rows} if rows else {}, {}, self._dead)
+        outbox.put({"intensity": rows} if rows else {}, {}, self._dead)
         self._shown, self._dead = {}, []
-        self._fresh_epoch, self._left = True, _RECORDS_PER_EPOCH
-        self._draining -= STOP.is_set()
-        self._epochs_after += self._all_read
+        self._left = _RECORDS_PER_EPOCH
         positions = {topic: reader.dump() for topic, reader in self._readers.items()}
-        return (STATE_VERSION, positions, self._outbox.dump(), self._intensity.dump())
+        return (STATE_VERSION, positions, self._intensity.dump())
+
+    def wait_s(self) -> float:
+        """Soon."""
+        return self._wait_s
+
+    def ended(self) -> bool:
+        """Whether all of a bounded log was read."""
+        return self._all_read
+
+    def may_go(self, epochs: int) -> bool:
+        """Let samples be read once all this is committed; go on ticking until the last bucket's rows are out."""
+        if epochs >= 1:
+            self._runtime.open(CONTROL)
+        if not all(self._runtime.is_open(bucket) for bucket in BUCKETS):
+            self._waited_for_buckets = epochs
+            return False
+        return epochs - self._waited_for_buckets >= DRAIN_EPOCHS
 
     def close(self) -> None:
         """Close files and connections."""
         for reader in self._readers.values():
             reader.close()
 
+    def _note_end(self) -> None:
+        if self._until_end:
+            self._all_read = True
+        else:
+            self._runtime.open(CONTROL)
+
     def _at_end(self) -> bool:
         return all(reader.at_end(name) for reader in self._readers.values() for name in reader.partitions())
-
-    def _wait_for_buckets(self, out: list[Item]) -> list[Item]:
-        """Let samples be read once all this is committed; go on ticking until the last bucket's rows are out."""
-        if self._epochs_after >= 1:
-            self._gates.open(CONTROL)
-        if not all(self._gates.is_open(bucket) for bucket in BUCKETS):
-            self._epochs_after = min(self._epochs_after, 1)
-            return out
-        if self._epochs_after > DRAIN_EPOCHS:
-            raise StopIteration
-        return out
 
     def _take(self, topic: str, batch: Batch) -> list[Item]:
         self._dead.extend(batch.broken)

@@ -1,0 +1,112 @@
+"""Any job on Bytewax: the only place where the two meet."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import bytewax.operators as op
+from bytewax.dataflow import Dataflow, Stream
+from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
+from bytewax.operators import StatefulBatchLogic
+from bytewax.outputs import FixedPartitionedSink
+
+from kappawatt.stream.job import Item, Job, Logic, Part, Source, Step
+from kappawatt.stream.outbox import Outlet
+
+from .process import logged
+
+
+def dataflow(job: Job, sink: FixedPartitionedSink) -> Dataflow:
+    """*job* as a dataflow. Step ids and keys are part of the state's format: they never change."""
+    flow = Dataflow(job.name)
+    items = op.merge("inputs", *(op.input(source.step_id, flow, JobSource(source)) for source in job.sources))
+    outlets = [op.filter("rows", items, _is_outlet)]
+    for step in job.steps:
+        made = _step(step, items)
+        outlets.append(op.filter(f"{step.step_id}_rows", made, _is_outlet))
+        items = op.merge(f"{step.step_id}_onward", items, made)
+    op.output("store", op.merge("outlets", *outlets), sink)
+    return flow
+
+
+def _step(step: Step, items: Stream[Any]) -> Stream[Any]:
+    keys = frozenset(step.keys)
+    mine = op.filter(f"to_{step.step_id}", items, lambda item: item[0] in keys and not _is_outlet(item))
+    names = op.map(f"{step.step_id}_named", mine, lambda item: (item[0], item))
+    made = op.stateful_batch(step.step_id, names, lambda state: KeyLogic(step, state))
+    return op.map(f"{step.step_id}_made", made, lambda item: item[1])
+
+
+def _is_outlet(item: Item) -> bool:
+    return isinstance(item[1], Outlet)
+
+
+class JobSource(FixedPartitionedSource):  # type: ignore[misc]  # bytewax has no types that mypy can follow
+    """A source of a job."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    def list_parts(self) -> list[str]:
+        """The fixed parts."""
+        return list(self._source.parts)
+
+    @logged
+    def build_part(self, step_id: str, for_part: str, resume_state: Any) -> "SourcePart":
+        """One part, at its kept place."""
+        return SourcePart(self._source.build(for_part, resume_state))
+
+
+class SourcePart(StatefulSourcePartition):  # type: ignore[misc]  # as above
+    """A part as Bytewax polls it."""
+
+    def __init__(self, part: Part) -> None:
+        self._part = part
+        self._awake = datetime.now(UTC)
+
+    def __repr__(self) -> str:
+        return f"<SourcePart {self._part!r}>"
+
+    @logged
+    def next_batch(self) -> list[Item]:
+        """What there is now."""
+        items = self._part.next_batch()
+        self._awake = datetime.now(UTC) + timedelta(seconds=self._part.wait_s())
+        return items
+
+    def next_awake(self) -> datetime:
+        """When to poll again."""
+        return self._awake
+
+    @logged
+    def snapshot(self) -> Any:
+        """The part's state."""
+        return self._part.snapshot()
+
+    def close(self) -> None:
+        """Give back what is held."""
+        self._part.close()
+
+
+class KeyLogic(StatefulBatchLogic):  # type: ignore[misc]  # as above
+    """One key of a step. Bytewax tells a logic's key only with its values: it is made with the first."""
+
+    def __init__(self, step: Step, state: Any) -> None:
+        self._step, self._state = step, state
+        self._logic: Logic | None = None
+
+    @logged
+    def on_batch(self, values: list[Item]) -> tuple[list[Item], bool]:
+        """Take values; the key is never discarded."""
+        if self._logic is None:
+            self._logic, self._state = self._step.build(values[0][0], self._state), None
+        return self._logic.on_batch([value for _, value in values]), False
+
+    @logged
+    def on_eof(self) -> tuple[list[Item], bool]:
+        """Keep the state: the end of input is a drain, nothing becomes final by it."""
+        return [], False
+
+    @logged
+    def snapshot(self) -> Any:
+        """The logic's state."""
+        return self._state if self._logic is None else self._logic.snapshot()

@@ -1,0 +1,1 @@
+"""The emissions job: its sources' parts and its steps, without an engine; `dataflows` runs it on Bytewax."""

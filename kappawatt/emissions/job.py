@@ -1,0 +1,49 @@
+"""The emissions job: samples and control records to ledger shards to zone shards to rows."""
+
+from collections.abc import Callable
+
+from kappawatt.emissions import control, samples
+from kappawatt.emissions.names import SHARDS, ZONES
+from kappawatt.emissions.reading import OpenReader
+from kappawatt.emissions.steps import ShardLogic, ZoneLogic
+from kappawatt.ledger.config import LedgerConfig
+from kappawatt.stream.job import Job, Runtime, Step
+from kappawatt.units import US_PER_H
+from kappawatt.wire.decode import SampleDecoder
+
+
+def emissions_job(
+    config: LedgerConfig,
+    runtime: Runtime,
+    *,
+    open_bucket: OpenReader,
+    open_topic: OpenReader,
+    decoder: Callable[[], SampleDecoder],
+    schema_of: control.SchemaOf,
+    until_end: bool,
+    idle_us: int,
+) -> Job:
+    """The whole job.
+
+    Args:
+        config: The numbers that decide about rows.
+        runtime: The process that it runs in.
+        open_bucket: Opens the reader of a bucket of samples by its name and kept positions.
+        open_topic: Opens the reader of all partitions of topic `intensity` or `run_event`.
+        decoder: Makes a decoder of samples.
+        schema_of: Writer schemas of the other topics by registry id.
+        until_end: The log is bounded: read it to its end, write everything as final.
+        idle_us: How long a source partition is silent at its end until it holds nobody back.
+    """
+    horizon_hours = config.horizon_us // US_PER_H
+    return Job(
+        "emissions",
+        sources=(
+            samples.source(config, open_bucket, decoder, runtime, until_end=until_end, idle_us=idle_us),
+            control.source(open_topic, schema_of, runtime, until_end=until_end),
+        ),
+        steps=(
+            Step("ledger", SHARDS, lambda name, state: ShardLogic(name, state, config, runtime)),
+            Step("zones", ZONES, lambda name, state: ZoneLogic(name, state, horizon_hours)),
+        ),
+    )

@@ -1,0 +1,186 @@
+"""Reading of samples: a bucket decodes, deduplicates, cuts and sums up before anything is exchanged."""
+
+from collections.abc import Callable
+from typing import Any
+
+from kappawatt.emissions.names import BUCKETS, CONTROL, SHARDS, STATE_VERSION, ZONES
+from kappawatt.emissions.reading import Batch, OpenReader, Reader
+from kappawatt.ledger.bucket import Bucket, Verdict
+from kappawatt.ledger.config import LedgerConfig
+from kappawatt.ledger.inbox import Report
+from kappawatt.stream.job import Item, Runtime, Source
+from kappawatt.stream.outbox import Outbox
+from kappawatt.stream.part import DRAIN_EPOCHS, EpochPart
+from kappawatt.stream.ticks import Ticks
+from kappawatt.stream.watermark import PartitionClock, combine
+from kappawatt.units import FUTURE_SKEW_US, US_PER_S
+from kappawatt.wire.decode import SampleDecoder
+from kappawatt.wire.records import DeadLetter
+
+_BYTES_PER_EPOCH = 64 << 20
+_REPORT_US = 60 * US_PER_S  # how often shards hear of the watermark: windows become final up to so much later
+_LINGER_S = 0.05
+
+
+def source(
+    config: LedgerConfig,
+    open_reader: OpenReader,
+    decoder: Callable[[], SampleDecoder],
+    runtime: Runtime,
+    *,
+    until_end: bool,
+    idle_us: int,
+) -> Source:
+    """All buckets of topic `sample`.
+
+    Args:
+        config: The numbers that decide about rows.
+        open_reader: Opens the reader of a bucket.
+        decoder: Makes a decoder; each bucket has its own codes.
+        runtime: The process.
+        until_end: The log is bounded: read it to its end, then everything is final.
+        idle_us: How long a partition is silent at its end until it holds nobody back.
+    """
+
+    def build(name: str, state: Any) -> EpochPart:
+        bucket, outbox, positions, told = Bucket(config, decoder()), Outbox(), None, None
+        if state is not None:
+            (_, positions, dumped, told), waiting = state
+            bucket.load(dumped)
+            outbox = Outbox(*waiting)
+            # This bucket may have been idle or ended and the others not: shards can have been told of any time.
+            told = max(told or 0, runtime.now_us() + FUTURE_SKEW_US)
+        reading = SampleReading(name, open_reader(name, positions), bucket, told, runtime, until_end, idle_us)
+        return EpochPart(name, reading, Ticks(SHARDS, ZONES), outbox, runtime)
+
+    return Source("samples", BUCKETS, build)
+
+
+class SampleReading:
+    """One bucket: what it reads, and what it tells the shards about time."""
+
+    def __init__(
+        self,
+        name: str,
+        reader: Reader,
+        bucket: Bucket,
+        told_us: int | None,
+        runtime: Runtime,
+        until_end: bool,
+        idle_us: int,
+    ) -> None:
+        self._name, self.reader, self.bucket, self._runtime = name, reader, bucket, runtime
+        self.told_us, self._until_end = told_us, until_end
+        self._idle_us = 0 if until_end else idle_us
+        self._clocks: dict[str, PartitionClock] = {}
+        self._reported: tuple[bool, int | None] | None = None
+        self._changed: set[str] = set()
+        self._dead: list[DeadLetter] = []
+        self._bytes_left = _BYTES_PER_EPOCH
+        self._ended = False
+        self._wait_s = 0.0
+
+    def __repr__(self) -> str:
+        return f"<SampleReading {self._name} {self.bucket!r}>"
+
+    def read(self) -> list[Item]:
+        """One read's worth of frames; nothing before the control records that were there first."""
+        self._wait_s = _LINGER_S
+        if self._bytes_left <= 0 or not self._runtime.is_open(CONTROL):
+            return []
+        batches = self.reader.poll(self._newest)
+        items = [item for batch in batches for item in self._take(batch)]
+        if batches:
+            self._wait_s = 0.0
+        return items + self._report()
+
+    def fix(self, outbox: Outbox) -> Any:
+        """Positions, dedupe ranges, counters, and the rows about them that are shown after the commit."""
+        rows = [self.bucket.accounting(partition) for partition in sorted(self._changed)]
+        outbox.put({"accounting": rows} if rows else {}, {}, self._dead)
+        self._changed, self._dead = set(), []
+        self._bytes_left = _BYTES_PER_EPOCH
+        return (STATE_VERSION, self.reader.dump(), self.bucket.dump(), self.told_us)
+
+    def wait_s(self) -> float:
+        """Nothing while there is more to read, else a linger that lets batches grow."""
+        return self._wait_s
+
+    def ended(self) -> bool:
+        """Whether all of a bounded log was read."""
+        return self._ended
+
+    def may_go(self, epochs: int) -> bool:
+        """Set our mark once the end is committed, and go when our rows are released."""
+        if epochs >= 1:
+            self._runtime.open(self._name)
+        return epochs >= DRAIN_EPOCHS
+
+    def close(self) -> None:
+        """Close files and connections."""
+        self.reader.close()
+
+    def _take(self, batch: Batch) -> list[Item]:
+        if batch.broken:
+            self.bucket.add_dead(batch.partition, batch.broken, batch.after)
+            self._dead.extend(batch.broken)
+        self._note_idle_time()
+        verdict = self.bucket.add(
+            batch.partition,
+            batch.raw,
+            position=batch.position,
+            append_us=batch.append_us,
+            after=batch.after,
+            watermark_us=self.told_us,
+        )
+        self._dead.extend(verdict.dead)
+        self._changed |= {batch.partition, *verdict.homes}
+        self._bytes_left -= len(batch.raw.buffer)
+        count = self.bucket.partitions[batch.partition]
+        if count.counted:
+            self._clock(batch.partition).advance(count.newest_us)
+        return _items(verdict)
+
+    def _note_idle_time(self) -> None:
+        """While shards hold us for idle, the others may have told them of any time up to now."""
+        if self._reported is not None and self._reported[0]:
+            self.told_us = max(self.told_us or 0, self._runtime.now_us() + FUTURE_SKEW_US)
+
+    def _newest(self, partition: str) -> int:
+        count = self.bucket.partitions.get(partition)
+        return count.newest_us if count else -(1 << 62)
+
+    def _clock(self, partition: str) -> PartitionClock:
+        clock = self._clocks.get(partition)
+        if clock is None:
+            count = self.bucket.partitions.get(partition)
+            newest = count.newest_us if count and count.counted else None
+            clock = self._clocks[partition] = PartitionClock(self._idle_us, newest)
+        return clock
+
+    def _report(self) -> list[Item]:
+        """Tell the shards when the watermark passed a minute, idleness changed, or all is read."""
+        now_us = self._runtime.monotonic_us()
+        for partition in self.reader.partitions():
+            clock = self._clock(partition)
+            if self.reader.at_end(partition):
+                clock.at_end(now_us)
+            else:
+                clock.busy()
+        idle, watermark = combine(self._clocks, now_us)
+        if self._until_end and idle:
+            self._ended = True
+            return [(shard, Report(self._name, None, ended=True)) for shard in SHARDS]
+        state = (idle, None if watermark is None else watermark // _REPORT_US)
+        if state == self._reported or (not idle and watermark is None):
+            return []
+        self._note_idle_time()
+        self._reported = state
+        if watermark is not None:
+            self.told_us = max(self.told_us or 0, watermark)
+        return [(shard, Report(self._name, watermark)) for shard in SHARDS]
+
+
+def _items(verdict: Verdict) -> list[Item]:
+    frames = [(SHARDS[shard], frame) for shard, frame in verdict.frames]
+    return frames + [(SHARDS[shard], suspect) for shard, suspect in verdict.suspects]

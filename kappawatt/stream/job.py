@@ -1,0 +1,89 @@
+"""A job without an engine: sources made of parts, steps made of keys, and what an engine promises them.
+
+An engine (Bytewax in `dataflows`, the driver in `kappawatt.testing`) works in epochs. In each it polls the parts, takes
+every item to the step that owns its key, and at the end asks whatever was polled or woken for its snapshot. It commits
+all snapshots of an epoch together and opens the next only then; after a crash it builds everything anew from the last
+commit, and parts read on from the positions in theirs. What is given out in an epoch is durable before its commit.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+Item = tuple[str, Any]
+"""A key and a value. An `Outlet` leaves the job, its key is its owner; any other value goes to the key's step."""
+
+
+class Runtime(Protocol):
+    """What parts ask of the process that they run in: time, the wish to stop, and marks between parts."""
+
+    def monotonic_us(self) -> int:
+        """A clock for waiting times, only compared with itself."""
+
+    def now_us(self) -> int:
+        """The time of day, µs UTC: only to bound how new an event can be."""
+
+    def stopping(self) -> bool:
+        """Whether the job is to drain."""
+
+    def beat(self) -> None:
+        """Note progress."""
+
+    def open(self, gate: str) -> None:
+        """Set a mark for the parts of all processes of this start."""
+
+    def is_open(self, gate: str) -> bool:
+        """Whether a mark was set."""
+
+
+class Part(Protocol):
+    """One part of a source."""
+
+    def next_batch(self) -> list[Item]:
+        """What there is now. Raises StopIteration when there will be no more."""
+
+    def wait_s(self) -> float:
+        """How long the next poll can wait."""
+
+    def snapshot(self) -> Any:
+        """Plain state, independent of later changes, at the end of an epoch."""
+
+    def close(self) -> None:
+        """Give back what is held."""
+
+
+class Logic(Protocol):
+    """What one key of a step does."""
+
+    def on_batch(self, values: list[Any]) -> list[Item]:
+        """Take values, in any order and any cut; give items for later steps, and outlets."""
+
+    def snapshot(self) -> Any:
+        """Plain state, independent of later changes, at the end of an epoch in which the key was woken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Parts by fixed names; `build(part, state or None)` makes one."""
+
+    step_id: str
+    parts: tuple[str, ...]
+    build: Callable[[str, Any], Part]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Keys by fixed names; `build(key, state or None)` makes the logic of one."""
+
+    step_id: str
+    keys: tuple[str, ...]
+    build: Callable[[str, Any], Logic]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Sources, and steps in order: a step sends to later ones only. All names are part of the state's format."""
+
+    name: str
+    sources: tuple[Source, ...]
+    steps: tuple[Step, ...]

@@ -1,0 +1,1 @@
+"""For tests of event-time jobs: a driver without broker, clock or processes."""
