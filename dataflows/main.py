@@ -7,17 +7,20 @@ import signal
 import socket
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import FrameType
 
+from kappawatt.emissions.names import BUCKETS
 from kappawatt.errors import SettingsError
 from kappawatt.settings import FlowSettings
-from kappawatt.stores import open_store
+from kappawatt.stores import Store, open_store
 
+from . import rebuild
 from .homes import open_home
 from .state import Identity, StateFolder
-from .worker import Place, child, work
+from .worker import Place, Stage, child, work
 
 LOG = logging.getLogger("kappawatt.flow")
 
@@ -36,8 +39,11 @@ def run(settings: FlowSettings) -> int:
     state.lock()
     try:
         identity = Identity(store_id=store.store_id(), log=f"{settings.log} {settings.topic_prefix}".strip())
-        resumed = state.prepare(identity, parts=settings.recovery_parts, rebuild=settings.rebuild)
         fence = store.raise_fence(time.time_ns() // 1_000)
+        stale_below = fence if _has_rows(store) else None
+        resumed = state.prepare(
+            identity, parts=settings.recovery_parts, rebuild=settings.rebuild, stale_below=stale_below
+        )
         store.close()
         LOG.info(
             "flow: %s → %s, %d process(es), %s",
@@ -46,7 +52,7 @@ def run(settings: FlowSettings) -> int:
             settings.processes,
             "resuming" if resumed else "reading from the log's beginning",
         )
-        return _start(settings, fence, state.gates())
+        return _stages(settings, state, fence)
     finally:
         state.unlock()
 
@@ -56,9 +62,38 @@ def _check(settings: FlowSettings) -> None:
         raise SettingsError(f"processes={settings.processes}: the flow runs in 1 to {_MAX_PROCESSES} processes")
 
 
-def _start(settings: FlowSettings, fence: int, gates: Path) -> int:
+def _has_rows(store: Store) -> bool:
+    """Whether an earlier life of the flow wrote something."""
+    return next(iter(store.scan("accounting")), None) is not None
+
+
+def _stages(settings: FlowSettings, state: StateFolder, fence: int) -> int:
+    """Rebuild first if that is due, or was not finished; then go on as asked."""
+    since = state.rebuilding()
+    if since is not None:
+        LOG.info("rebuilding: reading the log to its present end; until then rows are those of its beginning")
+        stage = Stage(bounded=True, final=settings.until_end, rebuilding=True)
+        code = _start(settings, fence, state.gates(), stage)
+        if code != 0 or not all(state.passed(bucket) for bucket in BUCKETS):
+            return code  # killed or drained: the next start goes on with it
+        with closing(open_store(settings.store)) as store:
+            rebuild.report(rebuild.sweep(store, since))
+            fence = store.raise_fence(time.time_ns() // 1_000)
+        state.end_rebuild()
+        LOG.info("rebuilt")
+        if settings.until_end:
+            return code
+    return _start(
+        settings, fence, state.gates(), Stage(bounded=settings.until_end, final=settings.until_end, rebuilding=False)
+    )
+
+
+def _start(settings: FlowSettings, fence: int, gates: Path, stage: Stage) -> int:
     addresses = [f"127.0.0.1:{port}" for port in _free_ports(settings.processes)]
-    places = [Place(index=index, addresses=addresses, fence=fence, gates=gates) for index in range(settings.processes)]
+    places = [
+        Place(index=index, addresses=addresses, fence=fence, gates=gates, stage=stage)
+        for index in range(settings.processes)
+    ]
     if len(places) == 1:
         work(settings, places[0])
         return 0

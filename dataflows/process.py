@@ -55,13 +55,17 @@ class Watchdog:
         self._last = time.monotonic()
         self._stopping_since: float | None = None
         self._waiting = False
+        self._started = False
 
     def __repr__(self) -> str:
         return f"<Watchdog {time.monotonic() - self._last:.1f} s since the last epoch>"
 
     def start(self) -> None:
-        """Watch from a daemon thread."""
-        threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
+        """Watch from a daemon thread, from now on; a second call changes nothing."""
+        self.beat()
+        if not self._started:
+            self._started = True
+            threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
 
     def beat(self) -> None:
         """An epoch passed."""

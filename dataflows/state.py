@@ -14,12 +14,15 @@ from bytewax.recovery import RecoveryConfig, init_db_dir
 
 from kappawatt.emissions.names import STATE_VERSION
 from kappawatt.errors import KappawattError
+from kappawatt.log.atomic import read_json, write_json
 from kappawatt.log.locks import FileLock
 
 LOG = logging.getLogger("kappawatt.flow")
 
 _IDENTITY = "identity.json"
 _RECOVERY = "recovery"
+_REBUILD = "rebuild.json"
+_GATES = "gates"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +60,16 @@ class StateFolder:
         """Let others have it."""
         self._lock.release()
 
-    def prepare(self, identity: Identity, *, parts: int, rebuild: bool) -> bool:
-        """Make the folder fit for *identity*; True if there is state to resume from."""
+    def prepare(self, identity: Identity, *, parts: int, rebuild: bool, stale_below: int | None) -> bool:
+        """Make the folder fit for *identity*; True if there is state to resume from.
+
+        Args:
+            identity: What the state is to belong to.
+            parts: Number of recovery files.
+            rebuild: Start anew in any case.
+            stale_below: If the store has rows of an earlier life: the fence that they lie below. Kept with a state that
+                starts anew, until the rebuild has come to the log's end.
+        """
         why = "--rebuild was given" if rebuild else self._unfit(identity)
         if why is None:
             return True
@@ -68,17 +79,32 @@ class StateFolder:
         recovery = self.folder / _RECOVERY
         recovery.mkdir(parents=True)
         init_db_dir(recovery, parts)
+        if stale_below is not None:
+            write_json(self.folder / _REBUILD, {"stale_below": stale_below})
         # Written last: a folder without it was only half made.
         (self.folder / _IDENTITY).write_text(json.dumps(asdict(identity), indent=2))
         return False
+
+    def rebuilding(self) -> int | None:
+        """The fence that stale rows lie below, while a rebuild is not finished; None if there is none."""
+        found = read_json(self.folder / _REBUILD).get("stale_below")
+        return None if found is None else int(found)
+
+    def end_rebuild(self) -> None:
+        """What was left of the earlier life is swept."""
+        (self.folder / _REBUILD).unlink()
 
     def recovery(self) -> RecoveryConfig:
         """For Bytewax."""
         return RecoveryConfig(self.folder / _RECOVERY)
 
+    def passed(self, gate: str) -> bool:
+        """Whether a mark of the last start was set."""
+        return (self.folder / _GATES / gate).exists()
+
     def gates(self) -> Path:
         """A new empty folder for the marks of one start."""
-        folder = self.folder / "gates"
+        folder = self.folder / _GATES
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         return folder

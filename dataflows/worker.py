@@ -26,6 +26,18 @@ from .state import StateFolder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """How far one start reads.
+
+    bounded: To where the log ends at the start. final: Then everything is final. rebuilding: From the log's beginning.
+    """
+
+    bounded: bool
+    final: bool
+    rebuilding: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
     """Which process of how many this is, and what all of one start share."""
 
@@ -33,14 +45,16 @@ class Place:
     addresses: list[str]
     fence: int
     gates: Path
+    stage: Stage
 
 
-def ledger_config(settings: FlowSettings) -> LedgerConfig:
+def ledger_config(settings: FlowSettings, *, rebuilding: bool = False) -> LedgerConfig:
     """The numbers that decide about rows."""
     return LedgerConfig(
         lateness_us=round(settings.lateness_s * 1e6),
         horizon_us=round(settings.horizon_s * 1e6),
         max_device_power_w=round(settings.max_device_power_w),
+        rebuilding=rebuilding,
         shards=len(SHARDS),
     )
 
@@ -49,8 +63,9 @@ def work(settings: FlowSettings, place: Place) -> None:
     """Run this process's share of the flow until the end or a drain."""
     stop_on_signals()
     WATCHDOG.start()
-    config = ledger_config(settings)
-    home = open_home(settings.log, settings.registry, settings.topic_prefix, bounded=settings.until_end)
+    stage = place.stage
+    config = ledger_config(settings, rebuilding=stage.rebuilding)
+    home = open_home(settings.log, settings.registry, settings.topic_prefix, bounded=stage.bounded)
     job = emissions_job(
         config,
         Process(Gates(place.gates)),
@@ -58,7 +73,8 @@ def work(settings: FlowSettings, place: Place) -> None:
         open_topic=home.topic,
         decoder=lambda: SampleDecoder(home.schemas()),
         schema_of=home.schemas(),
-        until_end=settings.until_end,
+        bounded=stage.bounded,
+        final=stage.final,
         idle_us=round(settings.idle_s * 1e6),
     )
     sink = StoreSink(lambda: open_store(settings.store), home.letters, place.fence)

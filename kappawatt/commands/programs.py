@@ -33,7 +33,9 @@ def add(commands: Any) -> None:
         ],
     )
     flow.add_argument("--until-end", action="store_true", help="read a bounded log to its end, write final rows, exit")
-    flow.add_argument("--rebuild", action="store_true", help="forget the state and read the whole log again")
+    flow.add_argument(
+        "--rebuild", action="store_true", help="read the whole log again, and remove what it does not give"
+    )
     base.add_settings(
         flow,
         "log",

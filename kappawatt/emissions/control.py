@@ -23,7 +23,7 @@ SchemaOf = Callable[[int], Mapping[str, Any] | None]
 """Registry id → writer schema; None if it is unknown."""
 
 
-def source(open_topic: OpenReader, schema_of: SchemaOf, runtime: Runtime, *, until_end: bool) -> Source:
+def source(open_topic: OpenReader, schema_of: SchemaOf, runtime: Runtime, *, bounded: bool) -> Source:
     """Topics `intensity` and `run_event`, all partitions."""
 
     def build(name: str, state: Any) -> EpochPart:
@@ -34,7 +34,7 @@ def source(open_topic: OpenReader, schema_of: SchemaOf, runtime: Runtime, *, unt
             outbox = Outbox(*waiting)
             rows.load(best)
         readers = {topic: open_topic(topic, positions.get(topic)) for topic in _TOPICS}
-        reading = ControlReading(readers, schema_of, rows, runtime, until_end)
+        reading = ControlReading(readers, schema_of, rows, runtime, bounded)
         return EpochPart(name, reading, Ticks(SHARDS, ZONES), outbox, runtime)
 
     return Source("control", (CONTROL,), build)
@@ -53,10 +53,10 @@ class ControlReading:
         schema_of: SchemaOf,
         intensity: control.IntensityRows,
         runtime: Runtime,
-        until_end: bool,
+        bounded: bool,
     ) -> None:
         self._readers, self._schema_of, self._intensity = readers, schema_of, intensity
-        self._runtime, self._until_end = runtime, until_end
+        self._runtime, self._bounded = runtime, bounded
         self._shown: dict[tuple[Any, ...], tuple[Any, ...]] = {}
         self._dead: list[DeadLetter] = []
         self._left = _RECORDS_PER_EPOCH
@@ -112,7 +112,7 @@ class ControlReading:
             reader.close()
 
     def _note_end(self) -> None:
-        if self._until_end:
+        if self._bounded:
             self._all_read = True
         else:
             self._runtime.open(CONTROL)

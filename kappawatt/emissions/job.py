@@ -20,7 +20,8 @@ def emissions_job(
     open_topic: OpenReader,
     decoder: Callable[[], SampleDecoder],
     schema_of: control.SchemaOf,
-    until_end: bool,
+    bounded: bool,
+    final: bool,
     idle_us: int,
 ) -> Job:
     """The whole job.
@@ -32,15 +33,16 @@ def emissions_job(
         open_topic: Opens the reader of all partitions of topic `intensity` or `run_event`.
         decoder: Makes a decoder of samples.
         schema_of: Writer schemas of the other topics by registry id.
-        until_end: The log is bounded: read it to its end, write everything as final.
+        bounded: Read the log to where it ends at the start, and go.
+        final: Then write everything as final; without it the end is only a place to go on from.
         idle_us: How long a source partition is silent at its end until it holds nobody back.
     """
     horizon_hours = config.horizon_us // US_PER_H
     return Job(
         "emissions",
         sources=(
-            samples.source(config, open_bucket, decoder, runtime, until_end=until_end, idle_us=idle_us),
-            control.source(open_topic, schema_of, runtime, until_end=until_end),
+            samples.source(config, open_bucket, decoder, runtime, bounded=bounded, final=final, idle_us=idle_us),
+            control.source(open_topic, schema_of, runtime, bounded=bounded),
         ),
         steps=(
             Step("ledger", SHARDS, lambda name, state: ShardLogic(name, state, config, runtime)),

@@ -28,7 +28,8 @@ def source(
     decoder: Callable[[], SampleDecoder],
     runtime: Runtime,
     *,
-    until_end: bool,
+    bounded: bool,
+    final: bool,
     idle_us: int,
 ) -> Source:
     """All buckets of topic `sample`.
@@ -38,7 +39,8 @@ def source(
         open_reader: Opens the reader of a bucket.
         decoder: Makes a decoder; each bucket has its own codes.
         runtime: The process.
-        until_end: The log is bounded: read it to its end, then everything is final.
+        bounded: Read the log to where it ends at the start, and go.
+        final: Then everything is final; without it the end is only a place to go on from.
         idle_us: How long a partition is silent at its end until it holds nobody back.
     """
 
@@ -50,7 +52,7 @@ def source(
             outbox = Outbox(*waiting)
             # This bucket may have been idle or ended and the others not: shards can have been told of any time.
             told = max(told or 0, runtime.now_us() + FUTURE_SKEW_US)
-        reading = SampleReading(name, open_reader(name, positions), bucket, told, runtime, until_end, idle_us)
+        reading = SampleReading(name, open_reader(name, positions), bucket, told, runtime, bounded, final, idle_us)
         return EpochPart(name, reading, Ticks(SHARDS, ZONES), outbox, runtime)
 
     return Source("samples", BUCKETS, build)
@@ -66,12 +68,13 @@ class SampleReading:
         bucket: Bucket,
         told_us: int | None,
         runtime: Runtime,
-        until_end: bool,
+        bounded: bool,
+        final: bool,
         idle_us: int,
     ) -> None:
         self._name, self.reader, self.bucket, self._runtime = name, reader, bucket, runtime
-        self.told_us, self._until_end = told_us, until_end
-        self._idle_us = 0 if until_end else idle_us
+        self.told_us, self._bounded, self._final = told_us, bounded, final
+        self._idle_us = 0 if bounded else idle_us
         self._clocks: dict[str, PartitionClock] = {}
         self._reported: tuple[bool, int | None] | None = None
         self._changed: set[str] = set()
@@ -168,9 +171,9 @@ class SampleReading:
             else:
                 clock.busy()
         idle, watermark = combine(self._clocks, now_us)
-        if self._until_end and idle:
+        if self._bounded and idle:
             self._ended = True
-            return [(shard, Report(self._name, None, ended=True)) for shard in SHARDS]
+            return [(shard, Report(self._name, None, ended=True)) for shard in SHARDS] if self._final else []
         state = (idle, None if watermark is None else watermark // _REPORT_US)
         if state == self._reported or (not idle and watermark is None):
             return []

@@ -18,10 +18,12 @@ class LedgerConfig:
     lateness_us: A window stays open this long behind the watermark.
     horizon_us: What ends longer than this before the newest sample of its partition is rejected as `expired`.
     max_device_power_w: A reading above it is rejected as `implausible_power`.
+    rebuilding: The whole log is read anew: nothing is expired.
     shards: Number of virtual shards, fixed for the life of a state.
     """
 
     lateness_us: int = 900 * US_PER_S
     horizon_us: int = 14 * 86_400 * US_PER_S
     max_device_power_w: int = 1_000_000
+    rebuilding: bool = False
     shards: int = 32

@@ -85,6 +85,8 @@ def verdicts(
     found = np.full(len(start), ACCEPTED, np.int64)
     for code in range(len(faults) - 1, -1, -1):
         found[faults[code]] = code
+    if config.rebuilding:
+        return found
     accepted_end = np.where(found == ACCEPTED, end, newest_us)
     before = np.maximum.accumulate(np.concatenate(([newest_us], accepted_end)))[:-1]
     found[(found == ACCEPTED) & (end < before - config.horizon_us)] = _EXPIRED

@@ -30,7 +30,9 @@ class Bench:
         def reader(_, positions):
             return FileReader(self.log, "sample", lambda _: True, positions)
 
-        source = samples.source(LedgerConfig(), reader, decoder, self.runtime, until_end=False, idle_us=idle_us)
+        source = samples.source(
+            LedgerConfig(), reader, decoder, self.runtime, bounded=False, final=False, idle_us=idle_us
+        )
         return source.build(BUCKETS[0], state)
 
 

@@ -19,7 +19,7 @@ def bucket(log: Path) -> EpochPart:
         return FileReader(log, "sample", lambda _: True, positions)
 
     runtime = ManualRuntime(gates={CONTROL})
-    source = samples.source(LedgerConfig(), reader, decoder, runtime, until_end=False, idle_us=1)
+    source = samples.source(LedgerConfig(), reader, decoder, runtime, bounded=False, final=False, idle_us=1)
     return source.build(BUCKETS[0], None)
 
 

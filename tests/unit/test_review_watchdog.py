@@ -15,7 +15,9 @@ def test_snapshot_of_a_bucket_without_data_is_a_heartbeat(tmp_path: Path) -> Non
         return FileReader(tmp_path, "sample", lambda _: True, positions)
 
     process = Process(Gates(tmp_path))
-    part = samples.source(LedgerConfig(), reader, decoder, process, until_end=False, idle_us=1).build(BUCKETS[0], None)
+    part = samples.source(LedgerConfig(), reader, decoder, process, bounded=False, final=False, idle_us=1).build(
+        BUCKETS[0], None
+    )
     before = WATCHDOG._last
 
     part.snapshot()
