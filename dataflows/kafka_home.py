@@ -4,7 +4,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from kappawatt.wire.columns import RawBatch
 from kappawatt.wire.records import DeadLetter
 from kappawatt.wire.registry import Registry
 
+from .letters import letter_datum
 from .sinks import DeadLetters
 
 _LOGGER = logging.getLogger("kappawatt.flow")
@@ -26,7 +26,6 @@ _MESSAGES = 5_000
 _LOOK_FOR_NEW_S = 10.0
 _ASK_S = 30.0
 _FLUSH_S = 30.0
-_PAYLOAD_BYTES = 900_000  # a record in Kafka may have 1 MB by default, its letter has more around it
 
 
 class KafkaHome:
@@ -233,8 +232,3 @@ class KafkaLetters:
 
     def _done(self, failure: Failure | None) -> None:
         self._failed = failure or self._failed
-
-
-def letter_datum(letter: DeadLetter) -> bytes:
-    """A letter that the topic takes: of a long payload the beginning, its position tells where all of it is."""
-    return codec.encode("dead_letter", replace(letter, payload=letter.payload[:_PAYLOAD_BYTES]).to_avro())

@@ -1,11 +1,20 @@
 """Where the flow lists what it could not count: topic `dead_letter`, in files."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from kappawatt.log.files import FileWriter
 from kappawatt.wire import codec
 from kappawatt.wire.records import DeadLetter
+
+MAX_PAYLOAD_BYTES = 900_000
+"""A record in Kafka may have 1 MB by default, its letter has more around it."""
+
+
+def letter_datum(letter: DeadLetter) -> bytes:
+    """A letter that every log takes: of a long payload the beginning, its position tells where all of it is."""
+    return codec.encode("dead_letter", replace(letter, payload=letter.payload[:MAX_PAYLOAD_BYTES]).to_avro())
 
 
 class FileLetters:
@@ -25,7 +34,7 @@ class FileLetters:
         """Append."""
         if self._writer is None:
             self._writer = FileWriter(self._folder, "dead_letter", f"flow.{os.getpid()}")
-        self._writer.append([codec.encode("dead_letter", letter.to_avro()) for letter in letters])
+        self._writer.append([letter_datum(letter) for letter in letters])
 
     def flush(self) -> None:
         """Survive a power cut from here on."""

@@ -12,6 +12,8 @@ from kappawatt.log.files import FilePartition, partitions
 from kappawatt.wire.columns import RawBatch
 from kappawatt.wire.records import DeadLetter
 
+from .letters import MAX_PAYLOAD_BYTES
+
 _LOOK_FOR_NEW_S = 1.0
 _CHUNK_BYTES = 4 << 20  # 7,000 ticks of 11 devices: long columns, still in the cache
 
@@ -75,7 +77,12 @@ class FileReader:
         source = f"{self._topic}/{name}"
         broken = [
             DeadLetter(
-                source=source, position=f"{file}:{at}", verdict="dead", reason=reason, schema_id=None, payload=data
+                source=source,
+                position=f"{file}:{at}",
+                verdict="dead",
+                reason=reason,
+                schema_id=None,
+                payload=data[:MAX_PAYLOAD_BYTES],
             )
             for file, at, data, reason in chunk.bad
         ]

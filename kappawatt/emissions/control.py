@@ -5,18 +5,18 @@ from typing import Any
 
 from kappawatt.emissions.names import BUCKETS, CONTROL, SHARDS, STATE_VERSION, ZONES
 from kappawatt.emissions.reading import Batch, OpenReader, Reader
-from kappawatt.errors import WireError
 from kappawatt.ledger import control
 from kappawatt.ledger.routing import shard_of
 from kappawatt.stream.job import Item, Runtime, Source
 from kappawatt.stream.outbox import Outbox
 from kappawatt.stream.part import DRAIN_EPOCHS, EpochPart
 from kappawatt.stream.ticks import Ticks
-from kappawatt.wire import codec
 from kappawatt.wire.records import DeadLetter
+from kappawatt.wire.resolution import TopicReader
 
 _LINGER_S = 0.02
 _TOPICS = ("intensity", "run_event")
+_MAX_BYTES = 256 << 10  # of one record: labels and hardware stay in the state as long as their run
 _RECORDS_PER_EPOCH = 10_000  # each goes to every shard: some 0.7 ms of work before the epoch can end
 
 SchemaOf = Callable[[int], Mapping[str, Any] | None]
@@ -55,7 +55,8 @@ class ControlReading:
         runtime: Runtime,
         bounded: bool,
     ) -> None:
-        self._readers, self._schema_of, self._intensity = readers, schema_of, intensity
+        self._readers, self._intensity = readers, intensity
+        self._decode = {topic: TopicReader(topic, schema_of, max_bytes=_MAX_BYTES) for topic in _TOPICS}
         self._runtime, self._bounded = runtime, bounded
         self._shown: dict[tuple[Any, ...], tuple[Any, ...]] = {}
         self._dead: list[DeadLetter] = []
@@ -142,13 +143,9 @@ class ControlReading:
         return items
 
     def _apply(self, topic: str, payload: bytes, schema_id: int, items: list[Item]) -> tuple[str, str] | None:
-        schema = codec.schema(topic) if schema_id == 0 else self._schema_of(schema_id)
-        if schema is None:
-            return ("dead", "unknown_schema")
-        try:
-            record = codec.decode_one(schema, payload)
-        except WireError:
-            return ("dead", "undecodable")
+        record = self._decode[topic].read(schema_id, payload)
+        if isinstance(record, str):
+            return ("dead", record)
         if topic == "intensity":
             return self._apply_intensity(record, items)
         why = control.judge_event(record)

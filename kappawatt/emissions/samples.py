@@ -18,6 +18,7 @@ from kappawatt.wire.decode import SampleDecoder
 from kappawatt.wire.records import DeadLetter
 
 _BYTES_PER_EPOCH = 64 << 20
+_LETTER_BYTES = 1_000  # what a letter costs beside its payload, until it is written
 _REPORT_US = 60 * US_PER_S  # how often shards hear of the watermark: windows become final up to so much later
 _LINGER_S = 0.05
 
@@ -138,7 +139,7 @@ class SampleReading:
         )
         self._dead.extend(verdict.dead)
         self._changed |= {batch.partition, *verdict.homes}
-        self._bytes_left -= len(batch.raw.buffer)
+        self._bytes_left -= len(batch.raw.buffer) + _LETTER_BYTES * (len(batch.broken) + len(verdict.dead))
         count = self.bucket.partitions[batch.partition]
         if count.counted:
             self._clock(batch.partition).advance(count.newest_us)

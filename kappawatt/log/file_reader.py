@@ -1,5 +1,6 @@
 """Reading a file log in columns: where each datum stands in one buffer, megabytes at a time."""
 
+from array import array
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ Bad = tuple[str, int, bytes, str]
 
 _NONE: Ints = np.empty(0, np.int64)
 _STRETCH_BYTES = 512 * 1024
+_EMPTY_WINDOWS = 16
 _SIZE_BYTES = 4  # a varint of four bytes says up to 2^27 - 1, more than a block may have
 
 
@@ -66,12 +68,14 @@ class FilePartition:
         """The records from *position* (None: the oldest) on, about *max_bytes* of one file.
 
         Every whole record is given exactly once along the chain of `next`; damaged ones are in `bad` once. A file
-        that cannot be read at all is in `bad` as one entry at offset 0 with its first bytes.
+        that cannot be read at all is in `bad` as one entry at offset 0 with its first bytes. A chunk may be empty and
+        not at the end: hundreds of megabytes of blocks without a record are not read through in one go.
 
         Raises:
             LogError: The operating system refuses a file.
         """
-        while True:
+        chunk = None
+        for _ in range(_EMPTY_WINDOWS):
             window = self._tail.window(position, max_bytes)
             if window is None:
                 return Chunk(b"", _NONE, _NONE, _NONE, position[0] if position else "", position, [], True, 0)
@@ -81,6 +85,8 @@ class FilePartition:
             if chunk.next == position:  # a block longer than max_bytes: look further
                 max_bytes = min(max_bytes * 4, 2 * MAX_BLOCK_BYTES)
             position = chunk.next
+        assert chunk is not None
+        return chunk
 
     def close(self) -> None:
         """Close the file that is kept open between reads."""
@@ -166,8 +172,7 @@ def _carefully(topic: str, window: Window, bad: list[Bad]) -> tuple[bytes, Ints,
     assert window.schema is not None
     found = scan(window.data, window.sync, final=window.final)
     bad.extend((window.file, window.start + a, window.data[a:b], reason) for a, b, reason in found.bad)
-    spans: list[tuple[int, int]] = []
-    at: list[int] = []
+    start, end, at = array("q"), array("q"), array("q")  # a hostile block says a million datums
     extra: list[bytes] = []
     size = len(window.data)
     for block in found.blocks:
@@ -181,9 +186,10 @@ def _carefully(topic: str, window: Window, bad: list[Bad]) -> tuple[bytes, Ints,
                 extra.append(datum)
                 datum = (size, size + len(datum))
                 size = datum[1]
-            spans.append(datum)
+            start.append(datum[0])
+            end.append(datum[1])
             at.append(block.start)
     bad.sort(key=lambda each: each[1])
-    bounds = np.array(spans, np.int64).reshape(-1, 2)
     buffer = b"".join((window.data, *extra)) if extra else window.data
-    return buffer, bounds[:, 0], bounds[:, 1], np.array(at, np.int64), found.used
+    columns = [np.array(each, np.int64) for each in (start, end, at)]
+    return buffer, columns[0], columns[1], columns[2], found.used

@@ -1,6 +1,7 @@
 """Following one partition of a file log: which bytes of which file come next. Without NumPy, so that collectors can."""
 
 import os
+import stat
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +55,7 @@ class _File:
     body: int = 0
     """Offset of the first block; 0 while the header is incomplete."""
     refused: str | None = None
+    regular: bool = True
 
 
 class FileTail:
@@ -113,7 +115,8 @@ class FileTail:
         bad: tuple[tuple[int, bytes, str], ...] = ()
         if file.refused is not None:
             start = max(offset, size)
-            bad = ((0, os.pread(file.fd, _BAD_BYTES, 0), file.refused),) if offset == 0 else ()
+            begin = os.pread(file.fd, _BAD_BYTES, 0) if file.regular else b""
+            bad = ((0, begin, file.refused),) if offset == 0 else ()
         return Window(
             file=file.name,
             start=start,
@@ -152,12 +155,14 @@ class FileTail:
         self.close()
         path = self.directory / self.topic / name
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            # a named pipe must not be waited for
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except FileNotFoundError:
             return None
         except OSError as error:
             raise LogError(f"log file {path} cannot be opened: {error.strerror}; check its permissions") from error
-        self._file = _File(name, fd)
+        regular = stat.S_ISREG(os.fstat(fd).st_mode)
+        self._file = _File(name, fd, regular=regular, refused=None if regular else "undecodable")
         return self._file
 
     def _path(self, file: _File) -> Path:

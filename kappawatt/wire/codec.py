@@ -5,7 +5,7 @@ Writing is fastavro's; reading is `reader`'s, which trusts no byte. Nothing here
 
 import io
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -90,19 +90,21 @@ def decode_one(schema: Mapping[str, Any], data: bytes | memoryview) -> dict[str,
 
 def decode_many(
     schema: Mapping[str, Any], data: bytes | memoryview, count: int
-) -> list[tuple[dict[str, Any], int, int]]:
-    """The *count* records of a container block: (record, start, end), bounds in bytes within the block."""
+) -> Iterator[tuple[dict[str, Any], int, int]]:
+    """The *count* records of a container block, one by one: (record, start, end), bounds in bytes within the block.
+
+    Raises:
+        WireError: The block does not hold so many records and nothing else; those before were given.
+    """
     block = bytes(data)
     read = _reader(schema)
-    found = []
     at = 0
     for _ in range(count):
         record, end = _read(read, block, at)
-        found.append((record, at, end))
+        yield record, at, end
         at = end
     if at != len(block):
         raise TrailingBytesError(f"a block of {count} records ends after {at} of {len(block)} bytes")
-    return found
 
 
 class TrailingBytesError(WireError):

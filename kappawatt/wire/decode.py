@@ -15,7 +15,8 @@ from .columns import Decoded, Names, RawBatch, Series, join
 from .decode_block import BlockWay
 from .decode_numpy import NumpyWay
 from .decode_record import RecordWay, nothing
-from .plan import plan, resolves
+from .plan import plan
+from .resolution import resolves
 from .schemas import schema
 from .words import Words
 
@@ -80,8 +81,8 @@ class _Writer:
     """The ways that one writer schema can be decoded."""
 
     def __init__(self, names: Names, written: Mapping[str, Any]) -> None:
-        walk = plan(written)
         self.readable = resolves(written)
+        walk = plan(written) if self.readable else None
         self.numpy = NumpyWay(names, walk, few=FEW) if walk else None
         self.block = BlockWay.of(names, written) if self.readable and not walk else None
         self.exact = RecordWay(names, written)

@@ -148,7 +148,8 @@ class BlockWay:
 
 def _plain(kind: Any) -> bool:
     if isinstance(kind, dict):
-        return kind.get("type") == "array" and plain_type(kind.get("items")) in _ITEMS
+        items = plain_type(kind.get("items"))
+        return kind.get("type") == "array" and isinstance(items, str) and items in _ITEMS
     return primitive(kind) is not None
 
 

@@ -21,6 +21,7 @@ class RecordWay:
         self._names = names
         self._writer = writer
         self._defaults = {each["name"]: each["default"] for each in schema("sample")["fields"] if "default" in each}
+        self._wanted = [each["name"] for each in schema("sample")["fields"] if each["name"] != "flags"]
 
     def decode(self, buffer: bytes, start: Ints, end: Ints, index: Ints) -> Decoded:
         """The datums between those bounds as columns, and `bad` for those that are none."""
@@ -29,12 +30,14 @@ class RecordWay:
         bad: list[tuple[int, str]] = []
         for a, b, i in zip(start.tolist(), end.tolist(), index.tolist(), strict=True):
             try:
-                record = self._defaults | decode_one(self._writer, view[a:b])
+                found = decode_one(self._writer, view[a:b])
             except TrailingBytesError:
                 bad.append((i, "trailing_bytes"))
             except WireError:
                 bad.append((i, "undecodable"))
             else:
+                # what is not wanted goes at once: a million of bytes can say a million of lists
+                record = {name: found[name] if name in found else self._defaults[name] for name in self._wanted}
                 if max(len(record[name]) for name in _PARALLEL) > MAX_READINGS:
                     bad.append((i, "too_large"))
                 else:

@@ -3,10 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from kappawatt.errors import WireError
-
 from .columns import LONGS
-from .reader import compile_reader
 from .schemas import plain_type, schema
 
 SKIPPED = frozenset({"boolean", "int", "long", "float", "double", "string", "bytes"})
@@ -98,35 +95,3 @@ def _shape(kind: Any) -> Any:
     if isinstance(kind, dict) and kind.get("type") == "array":
         return "array", plain_type(kind.get("items"))
     return [plain_type(each) for each in kind] if isinstance(kind, list) else kind
-
-
-_PROMOTIONS = {"int": ("long", "float", "double"), "long": ("float", "double"), "float": ("double",)}
-
-
-def resolves(writer: Mapping[str, Any]) -> bool:
-    """True if the writer's records can be read as `sample`, by the rules of "Schema Resolution" (Avro 1.12).
-
-    Between bytes and string nothing is converted, and a union must fit with every branch.
-    """
-    try:
-        compile_reader(writer)
-        if writer["type"] != "record" or str(writer["name"]).rpartition(".")[2] != "sample":
-            return False
-        written = {each["name"]: each["type"] for each in writer["fields"]}
-    except (WireError, KeyError, TypeError, AttributeError):
-        return False
-    return all(
-        _fits(written[each["name"]], each["type"]) if each["name"] in written else "default" in each
-        for each in schema("sample")["fields"]
-    )
-
-
-def _fits(writer: Any, reader: Any) -> bool:
-    writer, reader = plain_type(writer), plain_type(reader)
-    if isinstance(writer, list):
-        return all(_fits(each, reader) for each in writer)
-    if isinstance(reader, list):
-        return any(_fits(writer, each) for each in reader)
-    if isinstance(writer, dict) and isinstance(reader, dict):
-        return bool(writer["type"] == reader["type"] == "array") and _fits(writer["items"], reader["items"])
-    return bool(writer == reader or (isinstance(writer, str) and reader in _PROMOTIONS.get(writer, ())))

@@ -6,7 +6,7 @@ fastavro reads on through varints of more than 64 bits, negative union branches 
 
 import struct
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from kappawatt.errors import WireError
 
@@ -16,6 +16,8 @@ Read = Callable[[bytes, int], tuple[Any, int]]
 """Reads the value at a position: (value, position behind it). An IndexError means that the bytes ended."""
 
 _MAX_DEPTH = 32
+_MAX_PARTS = 4096
+_MAX_IDLE = 8
 _FLOAT = struct.Struct("<f").unpack_from
 _DOUBLE = struct.Struct("<d").unpack_from
 
@@ -24,9 +26,9 @@ def compile_reader(schema: Any) -> Read:
     """A reader of the schema's datums; the bytes it is given end where the datum must end.
 
     Raises:
-        WireError: The schema is recursive, has items of no width, nests too deep or is not a schema.
+        WireError: The schema is recursive, has items or many parts of no width, nests too deep, is huge or is none.
     """
-    return _compile(schema, "", {}, 0)[0]
+    return _compile(schema, "", _Named(), 0).read
 
 
 def read_long(data: bytes, at: int) -> tuple[int, int]:
@@ -93,22 +95,38 @@ def _room(data: bytes, at: int, size: int) -> None:
         raise IndexError
 
 
-_PRIMITIVE: dict[str, tuple[Read, int]] = {
-    "null": (_read_null, 0),
-    "boolean": (_read_boolean, 1),
-    "int": (_read_int, 1),
-    "long": (read_long, 1),
-    "float": (_read_float, 4),
-    "double": (_read_double, 8),
-    "bytes": (read_bytes, 1),
-    "string": (_read_string, 1),
+class _Type(NamedTuple):
+    """Reader of a type, the least bytes a value takes, and its parts that take none."""
+
+    read: Read
+    width: int
+    idle: int = 0
+
+
+_PRIMITIVE: dict[str, _Type] = {
+    "null": _Type(_read_null, 0, 1),
+    "boolean": _Type(_read_boolean, 1),
+    "int": _Type(_read_int, 1),
+    "long": _Type(read_long, 1),
+    "float": _Type(_read_float, 4),
+    "double": _Type(_read_double, 8),
+    "bytes": _Type(read_bytes, 1),
+    "string": _Type(_read_string, 1),
 }
 
-_Names = dict[str, tuple[Read, int] | None]
+
+class _Named:
+    """Named types by full name, None while one is being defined; and how many parts the schema has had so far."""
+
+    def __init__(self) -> None:
+        self.types: dict[str, _Type | None] = {}
+        self.parts = 0
 
 
-def _compile(node: Any, namespace: str, names: _Names, depth: int) -> tuple[Read, int]:
-    """Reader of a type and the least bytes a value takes."""
+def _compile(node: Any, namespace: str, names: _Named, depth: int) -> _Type:
+    names.parts += 1
+    if names.parts > _MAX_PARTS:
+        raise WireError(f"a schema has more than {_MAX_PARTS} parts; it is not one of ours")
     if depth > _MAX_DEPTH:
         raise WireError(f"a schema nests deeper than {_MAX_DEPTH} levels; it is not one of ours")
     node = plain_type(node)
@@ -120,43 +138,47 @@ def _compile(node: Any, namespace: str, names: _Names, depth: int) -> tuple[Read
         raise WireError(f"a schema holds {type(node).__name__} where a type must stand")
     kind = node.get("type")
     if kind == "array":
-        return _array(*_items(node.get("items"), namespace, names, depth)), 1
+        items = _items(node.get("items"), namespace, names, depth)
+        return _Type(_array(items.read, items.width), 1)
     if kind == "map":
-        return _map(_items(node.get("values"), namespace, names, depth)[0]), 1
+        return _Type(_map(_items(node.get("values"), namespace, names, depth).read), 1)
     if kind == "record":
         return _record(node, namespace, names, depth)
     if kind in ("enum", "fixed"):
         made = _enum(node) if kind == "enum" else _fixed(node)
-        names[full_name(node, namespace)] = made
+        names.types[full_name(node, namespace)] = made
         return made
     raise WireError(f"a schema has the type {kind!r}, which Avro does not know")
 
 
-def _named(name: str, names: _Names) -> tuple[Read, int]:
-    if name not in names:
+def _named(name: str, names: _Named) -> _Type:
+    if name not in names.types:
         raise WireError(f"a schema refers to {name!r}, which it does not define")
-    made = names[name]
+    made = names.types[name]
     if made is None:
         raise WireError(f"a schema's record {name!r} contains itself; recursive schemas are not read")
     return made
 
 
-def _items(node: Any, namespace: str, names: _Names, depth: int) -> tuple[Read, int]:
-    read, width = _compile(node, namespace, names, depth + 1)
-    if width < 1:
+def _items(node: Any, namespace: str, names: _Named, depth: int) -> _Type:
+    items = _compile(node, namespace, names, depth + 1)
+    if items.width < 1:
         raise WireError("a schema has items of no width, of which no data ever runs out; they are not read")
-    return read, width
+    return items
 
 
-def _record(node: dict[str, Any], namespace: str, names: _Names, depth: int) -> tuple[Read, int]:
+def _record(node: dict[str, Any], namespace: str, names: _Named, depth: int) -> _Type:
     name = full_name(node, namespace)
-    names[name] = None
+    names.types[name] = None
     fields: list[tuple[str, Read]] = []
-    total = 0
+    width = idle = 0
     for each in node.get("fields", ()):
-        read, width = _compile(each["type"], name.rpartition(".")[0], names, depth + 1)
-        fields.append((str(each["name"]), read))
-        total += width
+        kind = _compile(each["type"], name.rpartition(".")[0], names, depth + 1)
+        fields.append((str(each["name"]), kind.read))
+        width, idle = width + kind.width, idle + kind.idle
+    # ten records of ten nulls in ten records …: a datum of no byte that takes for ever
+    if idle > _MAX_IDLE * (width + 1):
+        raise WireError(f"a schema's record {name!r} has {idle} parts of no width; it is not read")
 
     def read_record(data: bytes, at: int) -> tuple[dict[str, Any], int]:
         record = {}
@@ -164,12 +186,12 @@ def _record(node: dict[str, Any], namespace: str, names: _Names, depth: int) -> 
             record[field], at = read_field(data, at)
         return record, at
 
-    names[name] = read_record, total
-    return read_record, total
+    made = names.types[name] = _Type(read_record, width, idle)
+    return made
 
 
-def _union(branches: list[tuple[Read, int]]) -> tuple[Read, int]:
-    reads = [read for read, _ in branches]
+def _union(branches: list[_Type]) -> _Type:
+    reads = [each.read for each in branches]
     if not reads:
         raise WireError("a schema has a union of nothing")
 
@@ -179,10 +201,10 @@ def _union(branches: list[tuple[Read, int]]) -> tuple[Read, int]:
             raise WireError(f"a union has {len(reads)} branches, the data say branch {branch}")
         return reads[branch](data, at)
 
-    return read_union, 1 + min(width for _, width in branches)
+    return _Type(read_union, 1 + min(each.width for each in branches))
 
 
-def _enum(node: dict[str, Any]) -> tuple[Read, int]:
+def _enum(node: dict[str, Any]) -> _Type:
     symbols = list(node.get("symbols", ()))
 
     def read_enum(data: bytes, at: int) -> tuple[str, int]:
@@ -191,10 +213,10 @@ def _enum(node: dict[str, Any]) -> tuple[Read, int]:
             raise WireError(f"an enum has {len(symbols)} symbols, the data say number {code}")
         return symbols[code], at
 
-    return read_enum, 1
+    return _Type(read_enum, 1)
 
 
-def _fixed(node: dict[str, Any]) -> tuple[Read, int]:
+def _fixed(node: dict[str, Any]) -> _Type:
     size = node.get("size")
     if not isinstance(size, int) or size < 0:
         raise WireError(f"a schema has a fixed of size {size!r}")
@@ -203,7 +225,7 @@ def _fixed(node: dict[str, Any]) -> tuple[Read, int]:
         _room(data, at, size)
         return data[at : at + size], at + size
 
-    return read_fixed, size
+    return _Type(read_fixed, size, int(size == 0))
 
 
 def _block(data: bytes, at: int, width: int) -> tuple[int, int, int]:

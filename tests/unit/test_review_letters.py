@@ -2,7 +2,7 @@
 
 import pytest
 
-from dataflows.kafka_home import letter_datum
+from dataflows.letters import letter_datum
 from kappawatt.wire import codec
 from kappawatt.wire.records import DeadLetter
 
