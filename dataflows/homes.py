@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from kappawatt.emissions.names import BUCKETS, bucket_of
 from kappawatt.emissions.reading import Reader
 from kappawatt.errors import LogError
+from kappawatt.log.names import SUFFIX, partitions, segments
 from kappawatt.log.urls import FileUrl, parse
 
 from .letters import FileLetters
@@ -19,6 +20,9 @@ class Home(Protocol):
 
     def check(self) -> None:
         """Raise LogError, with the remedy, if the log cannot be read."""
+
+    def missing_beginnings(self) -> list[str]:
+        """Partitions of samples whose first records are not there any more, each with what is missing."""
 
     def bucket(self, bucket: str, positions: Any) -> Reader:
         """The reader of one bucket of samples."""
@@ -46,6 +50,18 @@ class FileHome:
         """The folder may still be empty, but must not be something else."""
         if self._folder.exists() and not self._folder.is_dir():
             raise LogError(f"log file:{self._folder} is not a folder; give the folder that holds sample/, intensity/ …")
+
+    def missing_beginnings(self) -> list[str]:
+        """Partitions whose lowest file number is not 0, or whose first file was emptied."""
+        found = []
+        for name in partitions(self._folder, "sample"):
+            first = segments(self._folder, "sample", name)[0]
+            number = first.removesuffix(SUFFIX).removeprefix(f"{name}-")
+            if number.isdecimal() and int(number) > 0:
+                found.append(f"sample/{name} begins with {first}")
+            elif (self._folder / "sample" / first).stat().st_size == 0:
+                found.append(f"sample/{name}: {first} is empty")
+        return found
 
     def bucket(self, bucket: str, positions: Any) -> Reader:
         """File partitions whose name hashes to the bucket."""

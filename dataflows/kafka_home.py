@@ -59,6 +59,16 @@ class KafkaHome:
         if why is not None:
             raise LogError(f"the registry holds another schema of topic sample than this flow: {why}")
 
+    def missing_beginnings(self) -> list[str]:
+        """Partitions whose oldest offset is not 0: retention, or somebody, removed what was before."""
+        topic = self._log.name("sample")
+        consumer = self._log.open_consumer(lambda failure: None)
+        try:
+            oldest = [self._log.watermarks(consumer, topic, p)[0] for p in range(self._log.partition_count("sample"))]
+        finally:
+            consumer.close()
+        return [f"{topic}/{p} begins at offset {offset}" for p, offset in enumerate(oldest) if offset > 0]
+
     def bucket(self, bucket: str, positions: Any) -> Reader:
         """Partitions p of topic `sample` with p mod 16 = the bucket's number."""
         number = BUCKETS.index(bucket)

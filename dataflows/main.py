@@ -13,12 +13,12 @@ from pathlib import Path
 from types import FrameType
 
 from kappawatt.emissions.names import BUCKETS
-from kappawatt.errors import SettingsError
+from kappawatt.errors import KappawattError, SettingsError
 from kappawatt.settings import FlowSettings
 from kappawatt.stores import Store, open_store
 
 from . import rebuild
-from .homes import open_home
+from .homes import Home, open_home
 from .state import Identity, StateFolder
 from .worker import Place, Stage, child, work
 
@@ -41,6 +41,9 @@ def run(settings: FlowSettings) -> int:
         identity = Identity(store_id=store.store_id(), log=f"{settings.log} {settings.topic_prefix}".strip())
         fence = store.raise_fence(time.time_ns() // 1_000)
         stale_below = fence if _has_rows(store) else None
+        why = state.why_anew(identity, rebuild=settings.rebuild)
+        if why is not None and stale_below is not None:
+            _check_beginnings(home, why, accepted=settings.rebuild)
         resumed = state.prepare(
             identity, parts=settings.recovery_parts, rebuild=settings.rebuild, stale_below=stale_below
         )
@@ -65,6 +68,20 @@ def _check(settings: FlowSettings) -> None:
 def _has_rows(store: Store) -> bool:
     """Whether an earlier life of the flow wrote something."""
     return next(iter(store.scan("accounting")), None) is not None
+
+
+def _check_beginnings(home: Home, why: str, *, accepted: bool) -> None:
+    """A log that was cut off gives less than the store holds: nobody gets that without asking for it."""
+    missing = home.missing_beginnings()
+    if not missing:
+        return
+    some = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
+    if not accepted:
+        raise KappawattError(
+            f"the log has to be read again ({why}), but its beginning is gone: {some}. Runs that it holds only in part "
+            "would get the totals of that part. Bring the state folder back, or accept this with --rebuild"
+        )
+    LOG.warning("the log's beginning is gone: %s; runs that it holds only in part get the totals of that part", some)
 
 
 def _stages(settings: FlowSettings, state: StateFolder, fence: int) -> int:

@@ -60,6 +60,10 @@ class StateFolder:
         """Let others have it."""
         self._lock.release()
 
+    def why_anew(self, identity: Identity, *, rebuild: bool) -> str | None:
+        """Why the log has to be read from its beginning; None if there is state to resume from."""
+        return "--rebuild was given" if rebuild else self._unfit(identity)
+
     def prepare(self, identity: Identity, *, parts: int, rebuild: bool, stale_below: int | None) -> bool:
         """Make the folder fit for *identity*; True if there is state to resume from.
 
@@ -70,7 +74,7 @@ class StateFolder:
             stale_below: If the store has rows of an earlier life: the fence that they lie below. Kept with a state that
                 starts anew, until the rebuild has come to the log's end.
         """
-        why = "--rebuild was given" if rebuild else self._unfit(identity)
+        why = self.why_anew(identity, rebuild=rebuild)
         if why is None:
             return True
         if self.folder.exists():

@@ -144,6 +144,19 @@ def test_rows_that_lie_before_the_log_stay(tmp_path: Path) -> None:
     assert min(row["window_start"] for row in found(flow, "zone_window_1h")) == MIDNIGHT
 
 
+def test_lost_state_is_not_rebuilt_from_half_a_log(tmp_path: Path) -> None:
+    flow = flow_over(Log(samples={"a": ticks("a", 0, 50)}), tmp_path)
+    flow.run()
+    first = tmp_path / "log" / "sample" / "a-000000.avro"
+    first.rename(first.with_name("a-000003.avro"))
+    (flow.state / "identity.json").unlink()
+
+    refused = flow.start()
+
+    assert refused.wait(30) == 1
+    assert sum(int(row["energy_uj"]) for row in found(flow, "run_total")) == 50 * 1_000_000
+
+
 def test_sweep_leaves_runs_that_the_rebuild_did_not_meet(tmp_path: Path) -> None:
     flow = flow_over(Log(samples={"a": ticks("a", 0, 5)}), tmp_path)
     flow.run()
