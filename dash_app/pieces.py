@@ -109,7 +109,7 @@ def simulated_badge(text: str = "simulated") -> html.Span:
 
 def status_badge(status: str) -> html.Span:
     """The state of a run."""
-    known = status if status in ("running", "succeeded", "failed") else "other"
+    known = status if status in ("running", "succeeded", "failed", "lost") else "other"
     return html.Span(status, className=f"state state-{known}")
 
 

@@ -30,9 +30,15 @@ _COVERAGE = "time with samples ÷ time of the run, over all hosts"
 _META = ("user", "team", "project", "model", "framework", "dataset", "environment", "zone")
 
 
+LOST = (
+    "Nothing came of this run any more, and it never said that it stopped: its process or its host has died, or cannot "
+    "reach the log. What arrives later is counted, and the run lives again."
+)
+
+
 def title(found: Run) -> str:
     """What the run is called."""
-    if found.run_id.startswith("~"):
+    if found.run_id.startswith("~") and not found.run_id.startswith("~/"):
         return f"Idle and unattributed on {inert(found.run_id[1:])}"
     return inert(found.run.get("name")) or inert(found.run_id)
 
@@ -93,6 +99,10 @@ def notices(found: Run, *, now_us: int, zone: dt.tzinfo, log_us: int | None) -> 
         heard = now_us - silent
         title_ = f"Flow down or stalled – last data {clock(heard, now_us, zone)}"
         made.append(notice(title_, _cause(heard, silent, log_us), identity="run-stale"))
+    if found.run.get("status") == "lost":
+        made.append(
+            notice(f"Lost – last heard of {clock(found.run['last_seen'], now_us, zone)}", LOST, identity="run-lost")
+        )
     if found.simulated:
         text = "A simulator made these numbers; no device drew this power."
         made.append(notice("Simulated run", text, kind="info", identity="run-simulated"))

@@ -52,6 +52,8 @@ def ledger_config(settings: FlowSettings, *, rebuilding: bool = False) -> Ledger
     """The numbers that decide about rows."""
     return LedgerConfig(
         lateness_us=round(settings.lateness_s * 1e6),
+        lease_us=round(settings.lease_s * 1e6),
+        close_us=round(settings.close_s * 1e6),
         horizon_us=round(settings.horizon_s * 1e6),
         max_device_power_w=round(settings.max_device_power_w),
         rebuilding=rebuilding,

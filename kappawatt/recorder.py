@@ -32,7 +32,7 @@ _log = logging.getLogger("kappawatt")
 START_LIMIT_S = 5.0
 """How long a training waits for the baseline of the counters before it goes on without it."""
 HEARTBEAT_US = 20 * US_PER_S
-"""A run says that it lives at least this often; the flow takes it for lost after a minute of silence."""
+"""A run says that it lives at least this often; the flow takes it for lost after a lease of silence."""
 
 FRAMEWORKS = ("torch", "tensorflow", "jax", "sklearn", "xgboost", "lightgbm")
 """Modules that name the framework when the run does not, the first that is loaded."""

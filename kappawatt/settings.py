@@ -71,6 +71,12 @@ class Settings:
         7.0, unit="days", help="longest that a spool keeps a record; below horizon_days", above=0
     )
     lateness_s: float = _setting(900.0, unit="s", help="how long after its end a window still takes samples", least=0)
+    lease_s: float = _setting(
+        900.0, unit="s", help="silence after which a run that said no stop is lost, and a stopped one closed", above=0
+    )
+    close_s: float = _setting(
+        172_800.0, unit="s", help="silence after which a run is closed, whatever of it is still missing", above=0
+    )
     horizon_days: float = _setting(
         14.0, unit="days", help="event time after which a sample is rejected as expired", above=0
     )
@@ -105,6 +111,8 @@ class FlowSettings:
     """Forget the state and read the whole log again."""
     epoch_s: float = 1.0
     lateness_s: float = 900.0
+    lease_s: float = 900.0
+    close_s: float = 172_800.0
     horizon_s: float = 14 * 86_400.0
     idle_s: float = 10.0
     max_device_power_w: float = 1e6
@@ -176,6 +184,8 @@ def flow_settings(settings: Settings, *, until_end: bool = False, rebuild: bool 
         rebuild=rebuild,
         epoch_s=settings.epoch_s or (0.5 if embedded else 1.0),
         lateness_s=settings.lateness_s,
+        lease_s=settings.lease_s,
+        close_s=settings.close_s,
         horizon_s=settings.horizon_days * 86_400,
         idle_s=settings.idle_s,
         max_device_power_w=settings.max_device_power_w,

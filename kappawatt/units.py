@@ -27,6 +27,10 @@ FUTURE_SKEW_US = 300 * US_PER_S
 """How far a sample's end may lie after its append time: five minutes of clock skew."""
 
 
+MAX_FORECAST_US = 60 * 86_400 * US_PER_S
+"""How far a price's first instant may lie after its append time: forecasts reach days, budgets of grids weeks."""
+
+
 def kwh(energy_uj: int) -> float:
     """Energy in kWh.
 

@@ -28,8 +28,9 @@
   function RunStatus(props) {
     const { status, silent } = props.data;
     const text = silent ? 'no data' : status;
-    const style = silent ? 'silent' : ['running', 'succeeded', 'failed'].includes(status) ? status : 'other';
-    const title = silent ? `${status}, but nothing came for some time` : status;
+    const style = silent ? 'silent' : ['running', 'succeeded', 'failed', 'lost'].includes(status) ? status : 'other';
+    const lost = 'nothing came any more, and it never said that it stopped';
+    const title = silent ? `${status}, but nothing came for some time` : status === 'lost' ? lost : status;
     return React.createElement('span', { className: `state state-${style}`, title }, text);
   }
 

@@ -24,7 +24,7 @@ def add(commands: Any) -> None:
         "ls",
         _ls,
         help="list runs, newest first",
-        examples=["kappawatt ls", "kappawatt ls --days 90 --project vision --json", "kappawatt ls --status running"],
+        examples=["kappawatt ls", "kappawatt ls --days 90 --project vision --json", "kappawatt ls --status lost"],
     )
     ls.add_argument("--days", type=int, default=30, metavar="N", help="how far back to look [30]")
     ls.add_argument("--limit", type=int, default=50, metavar="N", help="most runs to list [50]")

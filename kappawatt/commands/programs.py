@@ -45,6 +45,8 @@ def add(commands: Any) -> None:
         "topic_prefix",
         "processes",
         "lateness_s",
+        "lease_s",
+        "close_s",
         "horizon_days",
         "idle_s",
         "epoch_s",

@@ -1,20 +1,24 @@
 """Reading of intensity and run events, in one part; its ticks also release the rows of keys that nobody addressed."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from kappawatt.emissions.names import BUCKETS, CONTROL, SHARDS, STATE_VERSION, ZONES
 from kappawatt.emissions.reading import Batch, OpenReader, Reader
 from kappawatt.ledger import control
+from kappawatt.ledger.inbox import Report
 from kappawatt.ledger.routing import shard_of
 from kappawatt.stream.job import Item, Runtime, Source
 from kappawatt.stream.outbox import Outbox
 from kappawatt.stream.part import DRAIN_EPOCHS, EpochPart
 from kappawatt.stream.ticks import Ticks
+from kappawatt.units import FUTURE_SKEW_US, US_PER_S
 from kappawatt.wire.records import DeadLetter
 from kappawatt.wire.resolution import TopicReader
 
 _LINGER_S = 0.02
+_REPORT_US = 60 * US_PER_S
 _TOPICS = ("intensity", "run_event")
 _MAX_BYTES = 256 << 10  # of one record: labels and hardware stay in the state as long as their run
 _RECORDS_PER_EPOCH = 10_000  # each goes to every shard: some 0.7 ms of work before the epoch can end
@@ -61,6 +65,7 @@ class ControlReading:
         self._shown: dict[tuple[Any, ...], tuple[Any, ...]] = {}
         self._dead: list[DeadLetter] = []
         self._left = _RECORDS_PER_EPOCH
+        self._told_us = -_REPORT_US
         self._all_read = False
         self._waited_for_buckets = 0
         self._wait_s = 0.0
@@ -78,7 +83,7 @@ class ControlReading:
                 self._wait_s = 0.0
                 items.extend(self._take(topic, batch))
         if self._wait_s and self._left > 0 and self._at_end():
-            self._note_end()
+            items += self._note_end()
         return items
 
     def fix(self, outbox: Outbox) -> Any:
@@ -112,11 +117,17 @@ class ControlReading:
         for reader in self._readers.values():
             reader.close()
 
-    def _note_end(self) -> None:
+    def _note_end(self) -> list[Item]:
+        """All is read: let samples come, and say once a minute up to which arrival time that holds."""
         if self._bounded:
             self._all_read = True
-        else:
-            self._runtime.open(CONTROL)
+            return []
+        self._runtime.open(CONTROL)
+        read_us = self._runtime.now_us() - FUTURE_SKEW_US
+        if read_us - self._told_us < _REPORT_US:
+            return []
+        self._told_us = read_us
+        return [(shard, Report(CONTROL, None, read_us=read_us)) for shard in SHARDS]
 
     def _at_end(self) -> bool:
         return all(reader.at_end(name) for reader in self._readers.values() for name in reader.partitions())
@@ -127,36 +138,36 @@ class ControlReading:
         bounds = zip(batch.raw.start.tolist(), batch.raw.end.tolist(), batch.raw.schema_id.tolist(), strict=True)
         for index, (start, end, schema_id) in enumerate(bounds):
             payload = batch.raw.buffer[start:end]
-            reason = self._apply(topic, payload, schema_id, items)
+            letter = DeadLetter(
+                source=batch.partition,
+                position=batch.position[index],
+                verdict="rejected",
+                reason="expired",
+                schema_id=schema_id or None,
+                payload=bytes(payload),
+            )
+            reason = self._apply(topic, letter, int(batch.append_us[index]), items)
             if reason is not None:
                 verdict, why = reason
-                self._dead.append(
-                    DeadLetter(
-                        source=batch.partition,
-                        position=batch.position[index],
-                        verdict=verdict,
-                        reason=why,
-                        schema_id=schema_id or None,
-                        payload=bytes(payload),
-                    )
-                )
+                self._dead.append(replace(letter, verdict=verdict, reason=why))
         return items
 
-    def _apply(self, topic: str, payload: bytes, schema_id: int, items: list[Item]) -> tuple[str, str] | None:
-        record = self._decode[topic].read(schema_id, payload)
+    def _apply(self, topic: str, letter: DeadLetter, append_us: int, items: list[Item]) -> tuple[str, str] | None:
+        record = self._decode[topic].read(letter.schema_id or 0, letter.payload)
         if isinstance(record, str):
             return ("dead", record)
         if topic == "intensity":
-            return self._apply_intensity(record, items)
-        why = control.judge_event(record)
+            return self._apply_intensity(record, append_us, items)
+        why = control.judge_event(record, append_us)
         if why is not None:
             return ("rejected", why)
         run_id, event = control.event(record)
-        items.append((SHARDS[shard_of(run_id, len(SHARDS))], (run_id, event)))
+        # Whether it comes too late is known to the shard, which then gives the letter back.
+        items.append((SHARDS[shard_of(run_id, len(SHARDS))], (run_id, event._replace(letter=letter))))
         return None
 
-    def _apply_intensity(self, record: dict[str, Any], items: list[Item]) -> tuple[str, str] | None:
-        why = control.judge_intensity(record)
+    def _apply_intensity(self, record: dict[str, Any], append_us: int, items: list[Item]) -> tuple[str, str] | None:
+        why = control.judge_intensity(record, append_us)
         if why is not None:
             return ("rejected", why)
         row = control.intensity_row(record)

@@ -77,7 +77,7 @@ class SampleReading:
         self.told_us, self._bounded, self._final = told_us, bounded, final
         self._idle_us = 0 if bounded else idle_us
         self._clocks: dict[str, PartitionClock] = {}
-        self._reported: tuple[bool, int | None] | None = None
+        self._reported: tuple[bool, int] | None = None
         self._changed: set[str] = set()
         self._dead: list[DeadLetter] = []
         self._bytes_left = _BYTES_PER_EPOCH
@@ -174,15 +174,32 @@ class SampleReading:
         idle, watermark = combine(self._clocks, now_us)
         if self._bounded and idle:
             self._ended = True
-            return [(shard, Report(self._name, None, ended=True)) for shard in SHARDS] if self._final else []
-        state = (idle, None if watermark is None else watermark // _REPORT_US)
-        if state == self._reported or (not idle and watermark is None):
+            report = Report(self._name, None, ended=True, newest_us=self.bucket.newest_us)
+            return _to_all(report) if self._final else []
+        if idle:
+            return self._report_idle()
+        if watermark is None or self._reported == (False, watermark // _REPORT_US):
             return []
         self._note_idle_time()
-        self._reported = state
-        if watermark is not None:
-            self.told_us = max(self.told_us or 0, watermark)
-        return [(shard, Report(self._name, watermark)) for shard in SHARDS]
+        self._reported = (False, watermark // _REPORT_US)
+        self.told_us = max(self.told_us or 0, watermark)
+        return _to_all(Report(self._name, watermark))
+
+    def _report_idle(self) -> list[Item]:
+        """Say once a minute up to which arrival time all is read: while everybody is idle, event time goes on by it.
+
+        The margin covers what was underway when we fell silent, and clocks that are fast.
+        """
+        read_us = self._runtime.now_us() - self._idle_us - FUTURE_SKEW_US
+        if self._reported == (True, read_us // _REPORT_US):
+            return []
+        self._reported = (True, read_us // _REPORT_US)
+        self._note_idle_time()
+        return _to_all(Report(self._name, None, read_us=read_us))
+
+
+def _to_all(report: Report) -> list[Item]:
+    return [(shard, report) for shard in SHARDS]
 
 
 def _items(verdict: Verdict) -> list[Item]:

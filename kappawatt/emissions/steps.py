@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from kappawatt.emissions.names import BUCKETS, SHARD_NUMBER, STATE_VERSION, zone_key
+from kappawatt.emissions.names import BUCKETS, CONTROL, SHARD_NUMBER, STATE_VERSION, zone_key
 from kappawatt.ledger.config import LedgerConfig
 from kappawatt.ledger.shard import Shard
 from kappawatt.ledger.zones import ZoneHour, ZoneTotals
@@ -16,7 +16,7 @@ class ShardLogic:
 
     def __init__(self, name: str, state: Any, config: LedgerConfig, runtime: Runtime) -> None:
         self._name, self._runtime = name, runtime
-        self._shard = Shard(config, BUCKETS)
+        self._shard = Shard(config, BUCKETS, (CONTROL,))
         self._outbox = Outbox()
         self._zones: list[ZoneHour] = []
         self._changed = True
@@ -42,7 +42,7 @@ class ShardLogic:
         """Fold the epoch; state and outbox together."""
         if self._changed:
             flush = self._shard.flush()
-            self._outbox.put(flush.rows, flush.deletes)
+            self._outbox.put(flush.rows, flush.deletes, flush.dead)
             self._zones.extend(flush.zones)
             self._dumped = self._shard.dump()
             self._changed = False

@@ -123,6 +123,12 @@ class Bucket:
         verdict = (count.counted, count.duplicate, count.rejected, count.dead)
         return (partition, count.sent, *verdict, min(lost, _MOST), count.position)
 
+    @property
+    def newest_us(self) -> int | None:
+        """The greatest counted end of all partitions; None if nothing was counted."""
+        newest = max((count.newest_us for count in self.partitions.values()), default=_LONG_AGO)
+        return None if newest == _LONG_AGO else newest
+
     def dump(self) -> tuple[Any, ...]:
         """Plain state, independent of later changes."""
         counts = {name: tuple(getattr(c, f.name) for f in fields(c)) for name, c in self.partitions.items()}

@@ -16,13 +16,17 @@ class LedgerConfig:
     """Numbers that decide about rows; the same for every process of a dataflow.
 
     lateness_us: A window stays open this long behind the watermark.
+    lease_us: A run without a stop that is silent for so long is lost; a stopped one may be closed after it.
+    close_us: A run that nobody has heard of for so long is closed, whatever is missing of it.
     horizon_us: What ends longer than this before the newest sample of its partition is rejected as `expired`.
     max_device_power_w: A reading above it is rejected as `implausible_power`.
-    rebuilding: The whole log is read anew: nothing is expired.
+    rebuilding: The whole log is read anew: nothing is expired, no run forgotten.
     shards: Number of virtual shards, fixed for the life of a state.
     """
 
     lateness_us: int = 900 * US_PER_S
+    lease_us: int = 900 * US_PER_S
+    close_us: int = 2 * 86_400 * US_PER_S
     horizon_us: int = 14 * 86_400 * US_PER_S
     max_device_power_w: int = 1_000_000
     rebuilding: bool = False

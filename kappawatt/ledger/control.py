@@ -10,7 +10,7 @@ from kappawatt.ledger.prices import KINDS, Price
 from kappawatt.ledger.rows import Row, dates
 from kappawatt.ledger.runs import Event
 from kappawatt.ledger.verdicts import is_long
-from kappawatt.units import WINDOW_5M_US
+from kappawatt.units import FUTURE_SKEW_US, MAX_FORECAST_US, WINDOW_5M_US
 
 SIGNALS = ("average", "marginal")
 EVENTS = ("start", "phase_start", "phase_end", "epoch", "heartbeat", "budget", "stop")
@@ -21,8 +21,8 @@ _CARRIED = (
 )  # fmt: skip
 
 
-def judge_intensity(record: Mapping[str, Any]) -> str | None:
-    """Why an intensity record is rejected; None if it is accepted."""
+def judge_intensity(record: Mapping[str, Any], append_us: int | None = None) -> str | None:
+    """Why an intensity record, appended to the log at an instant if one is given, is rejected; None if it is not."""
     if not record["zone"]:
         return "empty_id"
     if is_long(record["zone"]) or is_long(record["provider"]):
@@ -35,6 +35,8 @@ def judge_intensity(record: Mapping[str, Any]) -> str | None:
         return "implausible_intensity"
     if record["kind"] not in KINDS or record["signal"] not in SIGNALS:
         return "unknown_word"
+    if append_us is not None and record["valid_from"] > append_us + MAX_FORECAST_US:
+        return "ahead_of_log"
     return None
 
 
@@ -86,8 +88,8 @@ class IntensityRows:
         self._best = dict(state)
 
 
-def judge_event(record: Mapping[str, Any]) -> str | None:
-    """Why a run event is rejected; None if it is accepted."""
+def judge_event(record: Mapping[str, Any], append_us: int | None = None) -> str | None:
+    """Why a run event, appended to the log at an instant if one is given, is rejected; None if it is not."""
     if not (record["run_id"] and record["event_id"]):
         return "empty_id"
     if any(is_long(record.get(name) or "") for name in ("run_id", "event_id", "phase")):
@@ -101,6 +103,8 @@ def judge_event(record: Mapping[str, Any]) -> str | None:
         return "bad_pue"
     if wue is not None and not (math.isfinite(wue) and wue >= 0):
         return "bad_wue"
+    if append_us is not None and record["at"] > append_us + FUTURE_SKEW_US:
+        return "ahead_of_log"
     return None
 
 

@@ -1,7 +1,7 @@
 """Device rows of a shard: (run, host, device) by 5-min window, while the window is open (docs/semantics.md §2)."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,12 +11,13 @@ from kappawatt.ledger.config import LedgerConfig
 from kappawatt.ledger.frames import DEVICE_COLUMNS, Device, Frame
 from kappawatt.ledger.keys import WINDOW_SHIFT, window_of
 from kappawatt.ledger.rows import Row, dates
-from kappawatt.stream.intern import Interner
+from kappawatt.stream.intern import Register
 from kappawatt.stream.table import KeyedTable
 from kappawatt.units import WINDOW_5M_US
 
 Ints = NDArray[np.int64]
 
+_NOBODYS = Device("", "", "")
 _EVERY = 16
 """Open rows are shown every so many flushes: a drill-down need not be as fresh as the totals."""
 
@@ -24,10 +25,10 @@ _EVERY = 16
 class DeviceRows:
     """Sums of readings by `window << 32 | device`. A row is dropped once it is final: nothing prices it later."""
 
-    def __init__(self, config: LedgerConfig, runs: Interner[str]) -> None:
+    def __init__(self, config: LedgerConfig, runs: Register[str]) -> None:
         self._config = config
         self._runs = runs
-        self._devices: Interner[Device] = Interner()
+        self._devices: Register[Device] = Register(_NOBODYS)
         self._run_of = np.empty(0, np.int64)
         self._is_gpu = np.empty(0, bool)
         self._table = KeyedTable(DEVICE_COLUMNS)
@@ -40,8 +41,7 @@ class DeviceRows:
 
     def fold(self, frames: Sequence[Frame], frontier: Ints) -> Counter[int]:
         """Take the device columns of frames whose runs are known; how many GPUs each run (by code) gained."""
-        codes = [np.array([self._devices.code(device) for device in frame.devices], np.int64) for frame in frames]
-        self._meet()
+        codes = [np.array([self._code(device) for device in frame.devices], np.int64) for frame in frames]
         device = np.concatenate([code[frame.device] for code, frame in zip(codes, frames, strict=True)])
         window = np.concatenate([frame.device_window for frame in frames])
         values = {name: np.concatenate([frame.device_rows[name] for frame in frames]) for name in DEVICE_COLUMNS}
@@ -73,27 +73,48 @@ class DeviceRows:
         """Hold windows before this one for over: the next rows show them for the last time."""
         self._forgotten = window
 
+    def forget_runs(self, runs: Collection[int]) -> None:
+        """Give back the devices of runs that are forgotten: none of their windows is open any more."""
+        if not runs:
+            return
+        mine = np.isin(self._run_of, np.array(sorted(runs), np.int64))
+        self._table.drop(mine[self._table.key & 0xFFFFFFFF])
+        for code in np.flatnonzero(mine).tolist():
+            self._devices.release(code)
+        self._run_of[mine], self._is_gpu[mine] = -1, False
+
     def dump(self) -> tuple[Any, ...]:
         """Plain state; what was not shown yet is shown after `load`."""
         dirty = np.unique(np.concatenate(self._dirty)) if self._dirty else np.empty(0, np.int64)
-        return ([tuple(device) for device in self._devices.names], self._is_gpu.copy(), self._table.dump(), dirty)
+        return (
+            [tuple(device) for device in self._devices.names],
+            self._is_gpu[: len(self._devices)].copy(),
+            self._table.dump(),
+            dirty,
+        )
 
     def load(self, state: Sequence[Any]) -> None:
         """Take over what `dump` gave; the runs must be loaded before."""
         devices, is_gpu, table, dirty = state
         self._is_gpu = is_gpu.copy()
-        self._devices = Interner(Device(*values) for values in devices)
-        self._run_of = np.array([self._runs.code(device.run_id) for device in self._devices.names], np.int64)
+        self._devices.load(Device(*values) for values in devices)
+        self._run_of = np.array([self._run(device) for device in self._devices.names], np.int64)
         self._table.load(table)
         self._dirty = [dirty]
 
-    def _meet(self) -> None:
-        """Note the run of devices met for the first time."""
-        fresh = self._devices.names[len(self._run_of) :]
-        if fresh:
-            added = np.array([self._runs.code(device.run_id) for device in fresh], np.int64)
-            self._run_of = np.concatenate((self._run_of, added))
-            self._is_gpu = np.concatenate((self._is_gpu, np.zeros(len(fresh), bool)))
+    def _code(self, device: Device) -> int:
+        if device in self._devices:
+            return self._devices.code(device)
+        code = self._devices.code(device)
+        if code >= len(self._run_of):
+            more = max(64, len(self._run_of))
+            self._run_of = np.concatenate((self._run_of, np.full(more, -1)))
+            self._is_gpu = np.concatenate((self._is_gpu, np.zeros(more, bool)))
+        self._run_of[code] = self._run(device)
+        return code
+
+    def _run(self, device: Device) -> int:
+        return self._runs.code(device.run_id) if device.run_id else -1
 
     def _count_gpus(self, device: Ints) -> Counter[int]:
         """How many devices are GPUs that were not known as such, by run."""

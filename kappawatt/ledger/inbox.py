@@ -9,11 +9,17 @@ from kappawatt.ledger.runs import Event
 
 
 class Report(NamedTuple):
-    """What a bucket says of itself: its watermark (None: idle), or that it has ended for good."""
+    """What a source says of itself: a bucket's watermark (None: idle), or that it has ended for good.
+
+    newest_us: With the end, the greatest counted end of a sample; None: there is none.
+    read_us: All that had arrived by this instant is read; what it is worth is said by `FleetTime`.
+    """
 
     bucket: str
     watermark_us: int | None
     ended: bool = False
+    newest_us: int | None = None
+    read_us: int | None = None
 
 
 Message = Frame | Suspect | Price | Report | tuple[str, Event]

@@ -1,38 +1,46 @@
-"""The dense codes of a shard: its runs, zones and hosts, and how far each run has come."""
+"""The dense codes of a shard: its runs, zones and hosts, and what is known of the runs."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kappawatt.ledger.config import LedgerConfig
+from kappawatt.ledger.forgotten import Forgotten, name_for
 from kappawatt.ledger.frames import Place
 from kappawatt.ledger.keys import check_codes
-from kappawatt.ledger.runs import Run
-from kappawatt.stream.intern import Interner
+from kappawatt.ledger.lives import Lives
+from kappawatt.ledger.run_states import RunStates
+from kappawatt.stream.intern import Register
 
 Ints = NDArray[np.int64]
 
-_LONG_AGO = -(1 << 62)
-
 
 class Places:
-    """Codes of (run, zone, host in run); by run code its state, its greatest end and its frontier, both µs.
+    """Codes of (run, zone, host in run), and by run code its state and its life.
 
-    What ends at or before frontier − lateness is evicted; the frontier never goes back.
+    A code is used again after `forget`: whoever holds it must have let it go by then.
     """
 
-    def __init__(self) -> None:
-        self.runs: Interner[str] = Interner()
-        self.zones: Interner[str] = Interner()
-        self.pairs: Interner[tuple[int, str]] = Interner()
-        self.state: list[Run] = []
-        self.newest = np.full(64, _LONG_AGO, np.int64)
-        self.frontier = np.full(64, _LONG_AGO, np.int64)
+    def __init__(self, config: LedgerConfig) -> None:
+        self.runs: Register[str] = Register("")
+        self.zones: Register[str] = Register("")
+        self.pairs: Register[tuple[int, str]] = Register((-1, ""))
+        self.state = RunStates()
+        self.lives = Lives(config)
+        self.forgotten = Forgotten()
+        self.run_of_pair = np.empty(0, np.int64)
+        """By the code of a host in a run."""
         self._codes: dict[Place, tuple[int, int, int]] = {}
 
     def __repr__(self) -> str:
-        return f"<Places {len(self.runs)} runs, {len(self.zones)} zones, {len(self.pairs)} hosts>"
+        return f"<Places {self.runs.used} runs, {self.zones.used} zones, {self.pairs.used} hosts>"
+
+    @property
+    def frontier(self) -> Ints:
+        """By run code; see `Lives`."""
+        return self.lives.frontier
 
     def codes(self, places: Sequence[Place]) -> Ints:
         """(run, zone, host in run) codes of places, [places, 3]."""
@@ -42,39 +50,58 @@ class Places:
 
     def run(self, run_id: str) -> int:
         """The code of a run, with a state."""
+        known = run_id in self.runs
         code = self.runs.code(run_id)
-        if code == len(self.state):
-            self.state.append(Run())
-            self._reserve(code + 1)
+        if not known:
+            self.state.begin(code)
+            self.lives.meet(code)
         return code
 
-    def advance(self, watermark_us: int) -> None:
-        """Move each run's frontier to min(watermark, its greatest end)."""
-        runs = len(self.runs)
-        frontier = np.minimum(watermark_us, self.newest[:runs])
-        self.frontier[:runs] = np.maximum(self.frontier[:runs], frontier)
+    def name(self, run_id: str) -> str:
+        """What a run is called here; another one than it says if it was forgotten."""
+        return name_for(run_id, self.runs.__contains__, self.forgotten)
+
+    def forget(self, runs: Collection[int]) -> list[int]:
+        """Give back the codes of runs; the codes of their hosts, which went with them."""
+        pairs = [code for code in self.pairs.codes() if self.pairs[code][0] in runs] if runs else []
+        self.forgotten.add(self.runs[code] for code in sorted(runs))
+        for code in runs:
+            self.runs.release(code)
+            self.state.end(code)
+            self.lives.meet(code)
+        for code in pairs:
+            self.pairs.release(code)
+        self._codes = {place: code for place, code in self._codes.items() if code[0] not in runs}
+        return pairs
+
+    def forget_zones(self, zones: Collection[int]) -> None:
+        """Give back the codes of zones."""
+        for code in zones:
+            self.zones.release(code)
+        self._codes = {place: code for place, code in self._codes.items() if code[1] not in zones}
 
     def dump(self) -> tuple[Any, ...]:
         """Plain state, independent of later changes."""
         names = (self.runs.names.copy(), self.zones.names.copy(), self.pairs.names.copy())
-        return (*names, [run.dump() for run in self.state], self.newest.copy(), self.frontier.copy())
+        return (*names, self.state.dump(), self.lives.dump(), self.forgotten.dump())
 
     def load(self, state: Sequence[Any]) -> None:
         """Take over what `dump` gave, into new ones."""
-        runs, zones, pairs, run_states, newest, frontier = state
+        runs, zones, pairs, run_states, lives, forgotten = state
         self.runs.load(runs)
         self.zones.load(zones)
         self.pairs.load((run, host) for run, host in pairs)
-        self.state.extend(Run.load(run) for run in run_states)
-        self.newest, self.frontier = newest.copy(), frontier.copy()
+        self.run_of_pair = np.array([run for run, _ in self.pairs.names], np.int64)
+        self.state.load(run_states)
+        self.lives.load(lives)
+        self.forgotten.load(forgotten)
 
     def _meet(self, place: Place) -> tuple[int, int, int]:
         run = self.run(place.run_id)
-        codes = (run, self.zones.code(place.zone), self.pairs.code((run, place.host)))
+        pair = self.pairs.code((run, place.host))
+        if pair >= len(self.run_of_pair):
+            self.run_of_pair = np.concatenate((self.run_of_pair, np.full(max(64, pair), -1)))
+        self.run_of_pair[pair] = run
+        codes = (run, self.zones.code(place.zone), pair)
         self._codes[place] = codes
         return codes
-
-    def _reserve(self, runs: int) -> None:
-        while runs > len(self.frontier):
-            pad = np.full(len(self.frontier), _LONG_AGO, np.int64)
-            self.frontier, self.newest = np.concatenate((self.frontier, pad)), np.concatenate((self.newest, pad))

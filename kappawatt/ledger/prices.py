@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -36,6 +36,10 @@ class Price(NamedTuple):
     water_l_per_kwh: float | None = None
     price_per_kwh: float | None = None
     currency: str | None = None
+
+
+GONE = Price("", 0, 0, KINDS[-1], 0, 0, "", "", 0.0)
+"""Stands where a record was that nothing rests on any more; an accepted record has a zone."""
 
 
 class Change(NamedTuple):
@@ -77,6 +81,7 @@ class PriceBook:
         self._asked: dict[int, int] = {}  # slot << 12 | zone → index
         self._by_group: defaultdict[str, set[int]] = defaultdict(set)
         self._columns: PriceColumns | None = None
+        self._forgotten = -1 << 62
 
     def __repr__(self) -> str:
         return f"<PriceBook {len(self._seen)} records, {len(self._asked)} slots in use>"
@@ -86,11 +91,11 @@ class PriceBook:
 
     def add(self, price: Price) -> list[Change]:
         """Take a record and return what it changes among the slots in use; a repeat changes nothing."""
-        if price in self._seen:
+        first, end = price.valid_from // WINDOW_5M_US, price.valid_to // WINDOW_5M_US
+        if price in self._seen or end <= self._forgotten:
             return []
         self._seen.add(price)
         self._columns = None
-        first, end = price.valid_from // WINDOW_5M_US, price.valid_to // WINDOW_5M_US
         self._table.add(price, price.zone, first, end)
         changes = []
         for asked in self._by_group[price.zone]:
@@ -134,20 +139,47 @@ class PriceBook:
             del self._asked[asked]
             for group in self._zones[asked & 0xFFF]:
                 self._by_group[group].discard(asked)
+        self._forgotten = slot
+        self._table.forget_before(slot)
+
+    def forget_records(self, used: Collection[int]) -> None:
+        """Drop the records that ended before what is forgotten, but for the *used* ones, by index."""
+        for index, price in enumerate(self._table.records):
+            if price is not GONE and price.valid_to // WINDOW_5M_US <= self._forgotten and index not in used:
+                self._table.replace(index, GONE)
+                self._seen.discard(price)
+                self._columns = None
+
+    def forget_zones(self, zones: Iterable[int]) -> None:
+        """Zone codes that mean another zone from now on."""
+        for zone in zones:
+            if zone < len(self._zones):
+                self._zones[zone] = ()
 
     def dump(self) -> tuple[Any, ...]:
         """Plain state: the records in their order, so that indices hold."""
-        return tuple(tuple(price) for price in self._table.records)
+        return (self._forgotten, tuple(tuple(price) for price in self._table.records))
 
     def load(self, state: Sequence[Any]) -> None:
         """Take over what `dump` gave."""
-        for values in state:
-            self.add(Price(*values))
+        forgotten, records = state
+        for values in records:
+            price = Price(*values)
+            if price == GONE:
+                self._table.hold(GONE)
+            else:
+                self.add(price)
+        for index, kept in enumerate(self._table.records):
+            if kept is GONE:
+                self._table.replace(index, GONE)
+        self._forgotten = forgotten
 
     def _price(self, zones: Sequence[str], asked: int) -> int:
         zone, slot = asked & 0xFFF, asked >> 12
         while len(self._zones) <= zone:
-            self._zones.append(fallbacks(zones[len(self._zones)]))
+            self._zones.append(())
+        if not self._zones[zone]:
+            self._zones[zone] = fallbacks(zones[zone])
         found = self._asked[asked] = self._table.best(self._zones[zone], slot)
         for group in self._zones[zone]:
             self._by_group[group].add(asked)

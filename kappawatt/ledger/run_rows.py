@@ -7,12 +7,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from kappawatt.ledger.forgotten import is_of_host
 from kappawatt.ledger.phases import Timeline, held_us, shares, timeline
 from kappawatt.ledger.prices import PriceBook
 from kappawatt.ledger.rows import Row, dates
 from kappawatt.ledger.runs import Event, Run, Sums
 from kappawatt.ledger.zones import ZoneHour
 from kappawatt.units import WINDOW_5S_US
+from kappawatt.wire.records import DeadLetter
 
 Ints = NDArray[np.int64]
 
@@ -24,9 +26,10 @@ class Flush:
     rows: dict[str, list[Row]] = field(default_factory=dict)
     deletes: dict[str, list[Row]] = field(default_factory=dict)
     zones: list[ZoneHour] = field(default_factory=list)
+    dead: list[DeadLetter] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.rows or self.deletes or self.zones)
+        return bool(self.rows or self.deletes or self.zones or self.dead)
 
     def put(self, table: str, rows: Iterable[Row]) -> None:
         """Add rows of a table."""
@@ -56,7 +59,7 @@ def put_run(flush: Flush, run_id: str, run: Run, prices: PriceBook) -> None:
     flush.put("run", [run.run_row(run_id)])
     if run.samples:
         flush.put("run_total", [run.total_row(run_id, prices)])
-    if not run_id.startswith("~"):
+    if not is_of_host(run_id):
         _put_listed(flush, run_id, run)
 
 

@@ -6,18 +6,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 
-from kappawatt.ledger.prices import Group, PriceBook, price_row, site_water
+from kappawatt.ledger.prices import UNPRICED, Group, PriceBook, price_row, site_water
+from kappawatt.units import US_PER_S
+from kappawatt.wire.records import DeadLetter
 
+_DAY_US = 86_400 * US_PER_S
 _META = ("name", "user", "team", "project", "model", "framework", "dataset", "environment", "zone")
 
 
 class Event(NamedTuple):
-    """A run event as the ledger keeps it; ordered by (at, event_id). *values* holds the fields that carry something."""
+    """A run event as the ledger keeps it; ordered by (at, event_id). *values* holds the fields that carry something.
+
+    *letter* goes to the dead letters should the event have come too late; it is not kept.
+    """
 
     at: int
     event_id: str
     type: str
     values: Mapping[str, Any]
+    letter: DeadLetter | None = None
 
 
 @dataclass(slots=True)
@@ -77,7 +84,7 @@ class Run:
     covered_us: int = 0
     span_us: int = 0
     power_max_uj: int = 0
-    event_ids: set[str] = field(default_factory=set)
+    event_ids: dict[int, set[str]] = field(default_factory=dict)  # by the day of their event
     known: dict[str, tuple[int, str, Any]] = field(default_factory=dict)  # latest (at, event_id, value) of each field
     turn: Event | None = None  # latest start or stop
     started_at: int | None = None
@@ -85,12 +92,14 @@ class Run:
     last_event_at: int | None = None
     marks: list[Event] = field(default_factory=list)  # starts and ends of phases
     listed: tuple[Any, ...] | None = None  # its row in runs_by_date
+    lives: bool = False  # it has done something: a budget alone is a plan
+    lost: bool = False
 
     def apply(self, event: Event) -> bool:
-        """Take an event; False if its id was seen."""
-        if event.event_id in self.event_ids:
+        """Take an event; False if its id was seen, or it says nothing new."""
+        if not self._is_first(event):
             return False
-        self.event_ids.add(event.event_id)
+        self.lives |= event.type != "budget"
         order = (event.at, event.event_id)
         for name, value in event.values.items():
             if name not in self.known or self.known[name][:2] < order:
@@ -104,6 +113,11 @@ class Run:
         if is_mark(event):
             self.marks.append(event)
         return True
+
+    def forget_events(self, before_us: int) -> None:
+        """Drop the ids of events before a day's begin: a repeat so late is applied again, which changes nothing."""
+        for day in [day for day in self.event_ids if (day + 1) * _DAY_US <= before_us]:
+            del self.event_ids[day]
 
     def latest(self, name: str) -> Any:
         """The value of *name* in the event with the greatest (at, event_id) that carries one."""
@@ -146,7 +160,7 @@ class Run:
         status, ended = self._status()
         meta = [self.latest(name) for name in _META]
         texts = [self._json("labels"), self._json("hardware")]
-        first, last = self._seen()
+        first, last = self.seen()
         return (
             run_id,
             status,
@@ -163,8 +177,13 @@ class Run:
     def list_row(self, run_id: str) -> tuple[int | None, tuple[Any, ...]]:
         """When the run is listed as started, and what `runs_by_date` says behind the key."""
         names = [self.latest(name) for name in ("user", "project", "model", "name")]
-        started = self._seen()[0] if self.started_at is None else self.started_at
+        started = self.seen()[0] if self.started_at is None else self.started_at
         return started, (self._status()[0], *names)
+
+    def price_indices(self) -> set[int]:
+        """Which price records its sums rest on."""
+        groups = (self.sums.groups, self.frozen, *(sums.groups for sums in self.frozen_phases.values()))
+        return set().union(*groups) - {UNPRICED}
 
     def dump(self) -> tuple[Any, ...]:
         """Plain state: every field, sums and events as tuples."""
@@ -177,7 +196,7 @@ class Run:
             _dump_sums(self.sums),
             dict(self.frozen),
             phases,
-            sorted(self.event_ids),
+            {day: sorted(ids) for day, ids in self.event_ids.items()},
             dict(self.known),
             turn,
             marks,
@@ -190,21 +209,39 @@ class Run:
         run = cls(**plain)
         run.sums, run.frozen = _load_sums(sums), dict(frozen)
         run.frozen_phases = {name: _load_sums(value) for name, value in phases.items()}
-        run.event_ids, run.known = set(event_ids), dict(known)
+        run.event_ids, run.known = {day: set(ids) for day, ids in event_ids.items()}, dict(known)
         run.turn = None if turn is None else Event(*turn)
         run.marks = [Event(*mark) for mark in marks]
         return run
 
+    @property
+    def stopped_at(self) -> int | None:
+        """The instant of the stop that holds; None: no stop does."""
+        return self._status()[1]
+
     def _status(self) -> tuple[str, int | None]:
         if self.turn is None or self.turn.type == "start":
-            return "running", None
+            return "lost" if self.lost else "running", None
         status = self.turn.values.get("status") or "succeeded"
-        return status, None if status == "running" else self.turn.at
+        if status == "running":
+            return "lost" if self.lost else status, None
+        return status, self.turn.at
 
-    def _seen(self) -> tuple[int | None, int | None]:
+    def seen(self) -> tuple[int | None, int | None]:
+        """When the run was first and last heard of, by a sample or an event."""
         first = [at for at in (self.first_event_at, self.first_start) if at is not None]
         last = [at for at in (self.last_event_at, self.last_end) if at is not None]
         return min(first, default=None), max(last, default=None)
+
+    def _is_first(self, event: Event) -> bool:
+        """Whether the event's id is new; noted from now on, but for bare heartbeats: there would be one every 20 s."""
+        if any(event.event_id in ids for ids in self.event_ids.values()):
+            return False
+        if is_mark(event) and any(mark.event_id == event.event_id for mark in self.marks):
+            return False
+        if event.type != "heartbeat" or event.values:
+            self.event_ids.setdefault(event.at // _DAY_US, set()).add(event.event_id)
+        return True
 
     def _json(self, name: str) -> str | None:
         value = self.latest(name)

@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 
 from kappawatt.ledger.config import TABLES, WIDTHS, LedgerConfig
 from kappawatt.ledger.device_rows import DeviceRows
+from kappawatt.ledger.fleet_time import FleetTime
+from kappawatt.ledger.forgotten import renamed
 from kappawatt.ledger.frames import Frame, Suspect
-from kappawatt.ledger.horizon import forget_slots, runs_before
+from kappawatt.ledger.horizon import forget_names, forget_runs, forget_slots, runs_before
 from kappawatt.ledger.inbox import Inbox, Message, Report
 from kappawatt.ledger.keys import cell_key, run_of, window_of, with_window, zone_of
 from kappawatt.ledger.places import Places
@@ -26,7 +28,6 @@ from kappawatt.ledger.usage import Usage
 from kappawatt.ledger.windows import Parts, Windows
 from kappawatt.ledger.zones import contributions
 from kappawatt.stream.table import Column, KeyedTable, reduce_by_key
-from kappawatt.stream.watermark import MinWatermark
 from kappawatt.units import WINDOW_5M_US, WINDOW_5S_US
 
 Ints = NDArray[np.int64]
@@ -39,9 +40,9 @@ _NEVER = 1 << 62
 class Shard:
     """The state of some runs. `add` keeps, `flush` folds; see the module."""
 
-    def __init__(self, config: LedgerConfig, buckets: Sequence[str]) -> None:
+    def __init__(self, config: LedgerConfig, buckets: Sequence[str], others: Sequence[str] = ()) -> None:
         self._config = config
-        self._known = Places()
+        self._known = Places(config)
         self._runs, self._zones = self._known.runs, self._known.zones
         self._state = self._known.state
         self._cells = KeyedTable(CELLS)
@@ -50,8 +51,7 @@ class Shard:
         self._usage = Usage(self._known)
         self._devices = DeviceRows(config, self._runs)
         self._prices = PriceBook()
-        self._watermark = MinWatermark(buckets)
-        self._running = set(buckets)
+        self._watermark = FleetTime(buckets, others)
         self._dirty: set[int] = set()
         self._dirty_hours: set[tuple[int, int]] = set()
         self._open_hours: set[tuple[int, int]] = set()
@@ -80,8 +80,9 @@ class Shard:
         inbox, self._inbox = self._inbox, Inbox()
         self._fold_prices(inbox.prices)
         self._fold_events(inbox.events, flush)
-        self._fold_frames(inbox.frames)
-        self._list_late(inbox.suspects, flush)
+        frames, suspects = renamed(inbox.frames, inbox.suspects, self._known.name)
+        self._fold_frames(frames)
+        self._list_late(suspects, flush)
         self._advance(inbox.reports)
         self._write_windows(flush)
         self._write_runs(flush)
@@ -153,11 +154,15 @@ class Shard:
         self._dirty.add(code)
 
     def _fold_events(self, events: list[tuple[str, Event]], flush: Flush) -> None:
-        for run_id, event in events:
+        for said, event in events:
+            run_id = self._known.name(said)
+            if run_id != said and event.at < self._forgotten_us:
+                flush.dead.extend([] if event.letter is None else [event.letter])
+                continue
             code = self._known.run(run_id)
             run = self._state[code]
             before = (run.pue, run.wue_l_per_kwh)
-            if not run.apply(event):
+            if not run.apply(event._replace(letter=None)):
                 continue
             self._dirty.add(code)
             put_metric(flush, run_id, event)
@@ -228,26 +233,25 @@ class Shard:
             flush.put("late", [(suspect.run_id, day, *suspect[1:6], *missed[at].tolist())])
 
     def _advance(self, reports: list[Report]) -> None:
-        for report in reports:
-            self._watermark.report(report.bucket, report.watermark_us)
-            if report.ended:
-                self._running.discard(report.bucket)
-        watermark = self._watermark.value
-        if watermark is not None and len(self._runs):
-            self._known.advance(watermark)
-            run_of_pair = np.array([run for run, _ in self._known.pairs.names], np.int64)
+        self._watermark.take(reports)
+        lives = self._known.lives
+        lives.note(self._dirty, self._runs.names, self._state)
+        if self._watermark.value is not None:
+            lives.advance(self._watermark.value)
             for windows in self._windows:
-                windows.close(self._known.frontier, self._config.lateness_us, run_of_pair)
-        if not self._running and not self._all_ended:
+                windows.close(self._known.frontier, self._config.lateness_us, self._known.run_of_pair)
+        lives.settle()
+        if self._watermark.now_us is not None:
+            for code, lost in lives.expire(self._watermark.now_us).items():
+                self._state[code].lost = lost
+                self._dirty.add(code)
+        if self._watermark.all_ended and not self._all_ended:
             self._all_ended = True
             for windows in self._windows:
                 windows.touch_open()
             self._touch_hours(self._slots.key)
 
     def _write_windows(self, flush: Flush) -> None:
-        runs = len(self._runs)
-        pue = np.array([run.pue for run in self._state], np.float64) if runs else np.empty(0)
-        wue = np.array([np.nan if (w := run.wue_l_per_kwh) is None else w for run in self._state], np.float64)
         dirty = self._windows[0].take_dirty()
         self._note_peaks(dirty)
         keys = (dirty, self._windows[1].take_dirty(), self._windows[2].take_dirty())
@@ -257,8 +261,8 @@ class Shard:
                 runs=self._runs.names,
                 zones=self._zones.names,
                 prices=self._prices,
-                pue=pue,
-                wue=wue,
+                pue=self._known.lives.pue,
+                wue=self._known.lives.wue,
                 ended=self._all_ended,
             )
             flush.put(table, made)
@@ -295,24 +299,30 @@ class Shard:
     def _forget(self) -> None:
         """Drop what ended longer than the horizon before the watermark, whole hours at a time; totals keep it."""
         watermark = self._watermark.value
-        if watermark is None or not len(self._cells):
+        hour = 0 if watermark is None else (watermark - self._config.horizon_us) // WIDTHS[2]
+        if hour <= self._forgotten_hour:
             return
-        hour = (watermark - self._config.horizon_us) // WIDTHS[2]
         first = hour * WIDTHS[2] // WIDTHS[0]
-        if int(window_of(self._cells.key[:1])[0]) >= first:
-            return
         for code in runs_before(self._cells, first):
             if self._state[code].marks:
                 freeze_phases(self._state[code], self._cells_of(code, first))
         self._cells.drop(window_of(self._cells.key) < first)
         forget_slots(self._slots, hour * WIDTHS[2] // WIDTHS[1], self._state, self._zones.names, self._prices)
         self._forget_rows(hour)
+        if not self._config.rebuilding:
+            forget_runs(self._known, self._usage, self._devices, self._forgotten_us)
+        forget_names(self._known, self._slots, {zone for zone, _ in self._open_hours}, self._prices)
 
     def _forget_rows(self, hour: int) -> None:
         self._forgotten_hour = hour
         for windows, width in zip(self._windows, WIDTHS, strict=True):
             windows.forget_before(hour * WIDTHS[2] // width)
         self._devices.forget_before(hour * WIDTHS[2] // WIDTHS[1])
+
+    @property
+    def _forgotten_us(self) -> int:
+        """Runs that were last heard of before this instant are forgotten."""
+        return self._forgotten_hour * WIDTHS[2]
 
     def _touch_hours(self, slot_key: Ints) -> None:
         pairs = set((window_of(slot_key) // 12 << 12 | zone_of(slot_key)).tolist())

@@ -1,6 +1,6 @@
 """What runs used beside energy: time covered by hosts, CPU time, bytes, memory (docs/semantics.md §2, totals)."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -44,8 +44,13 @@ class Usage:
             run.memory_bytes_max = max(run.memory_bytes_max, memory)
             run.first_start = first if run.first_start is None else min(run.first_start, first)
             run.last_end = last if run.last_end is None else max(run.last_end, last)
-            self._known.newest[code] = max(self._known.newest[code], last)
+            self._known.lives.newest[code] = max(self._known.lives.newest[code], last)
         return set(place[:, 0].tolist())
+
+    def forget(self, pairs: Collection[int]) -> None:
+        """Drop hosts of runs that are forgotten, by the code of the host in its run."""
+        if pairs:
+            self._hosts.drop(np.isin(self._hosts.key, np.array(sorted(pairs), np.int64)))
 
     def dump(self) -> tuple[Any, ...]:
         """Plain state."""

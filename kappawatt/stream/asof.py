@@ -1,5 +1,6 @@
 """A bitemporal side table: which record counts at an instant, when better ones keep arriving."""
 
+import heapq
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
@@ -21,22 +22,52 @@ class AsOfTable(Generic[Record]):
         self._rank = rank
         self._by_slot: defaultdict[str, defaultdict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
         self._long: defaultdict[str, list[tuple[int, int, int]]] = defaultdict(list)
+        self._free: list[int] = []
+        self._forgotten = -1 << 31
         self.records: list[Record] = []
+        """By index."""
 
     def __repr__(self) -> str:
         return f"<AsOfTable {len(self.records)} records>"
 
     def add(self, record: Record, group: str, first_slot: int, end_slot: int) -> int:
         """Take a record that holds in [first_slot, end_slot) and return its index."""
-        index = len(self.records)
-        self.records.append(record)
+        index = self.hold(record)
         if end_slot - first_slot > LONG:
             self._long[group].append((first_slot, end_slot, index))
             return index
         slots = self._by_slot[group]
-        for slot in range(first_slot, end_slot):
+        for slot in range(max(first_slot, self._forgotten), end_slot):
             slots[slot].append(index)
         return index
+
+    def hold(self, record: Record) -> int:
+        """Keep a record that counts nowhere, in the first free place, and return its index."""
+        if not self._free:
+            self.records.append(record)
+            return len(self.records) - 1
+        index = heapq.heappop(self._free)
+        self.records[index] = record
+        return index
+
+    def replace(self, index: int, record: Record) -> None:
+        """Put *record* where another was whose slots are all forgotten; the place is free from now on."""
+        self.records[index] = record
+        heapq.heappush(self._free, index)
+
+    def forget_before(self, slot: int) -> None:
+        """Answer no more for slots before *slot*."""
+        gone = range(self._forgotten, slot)
+        self._forgotten = slot
+        for group, slots in list(self._by_slot.items()):
+            for each in gone if len(gone) < len(slots) else [each for each in slots if each < slot]:
+                slots.pop(each, None)
+            if not slots:
+                del self._by_slot[group]
+        for group, spans in list(self._long.items()):
+            self._long[group] = [span for span in spans if span[1] > slot]
+            if not self._long[group]:
+                del self._long[group]
 
     def best(self, groups: Sequence[str], slot: int) -> int:
         """The index of the record that counts at *slot* for the groups in order of preference; −1 if there is none."""

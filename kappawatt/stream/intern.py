@@ -1,5 +1,6 @@
 """Dense integer codes for hashable names, so that columns can hold them."""
 
+import heapq
 from collections.abc import Hashable, Iterable
 from typing import Generic, TypeVar
 
@@ -39,3 +40,49 @@ class Interner(Generic[Name]):
             found = self._codes[name] = len(self.names)
             self.names.append(name)
         return found
+
+
+class Register(Interner[Name]):
+    """An interner whose codes can be given back: the lowest free one is used next, so what is in use stays dense.
+
+    Args:
+        blank: Stands where no name is; it is never a name itself.
+
+    >>> names = Register("")
+    >>> names.code("a"), names.code("b"), names.release(0), names.code("c"), names.names
+    (0, 1, None, 0, ['c', 'b'])
+    """
+
+    def __init__(self, blank: Name) -> None:
+        super().__init__()
+        self._blank = blank
+        self._free: list[int] = []
+
+    @property
+    def used(self) -> int:
+        """How many names there are; `len` is one more than the greatest code ever used."""
+        return len(self._codes)
+
+    def code(self, name: Name) -> int:
+        """The code of *name*, a free one if it has none."""
+        if name in self._codes or not self._free:
+            return super().code(name)
+        found = self._codes[name] = heapq.heappop(self._free)
+        self.names[found] = name
+        return found
+
+    def release(self, code: int) -> None:
+        """Forget the name of *code*, which nobody may use any more."""
+        del self._codes[self.names[code]]
+        self.names[code] = self._blank
+        heapq.heappush(self._free, code)
+
+    def codes(self) -> list[int]:
+        """The codes in use."""
+        return list(self._codes.values())
+
+    def load(self, names: Iterable[Name]) -> None:
+        """Take over the names of another, free codes included."""
+        self.names = list(names)
+        self._codes = {name: code for code, name in enumerate(self.names) if name != self._blank}
+        self._free = [code for code, name in enumerate(self.names) if name == self._blank]

@@ -21,7 +21,7 @@ class Runtime(Protocol):
         """A clock for waiting times, only compared with itself."""
 
     def now_us(self) -> int:
-        """The time of day, µs UTC: only to bound how new an event can be."""
+        """The time of day, µs UTC: to bound how new an event can be, and for what is silent to age by."""
 
     def stopping(self) -> bool:
         """Whether the job is to drain."""

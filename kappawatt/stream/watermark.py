@@ -35,6 +35,15 @@ class MinWatermark:
             self.value = least if self.value is None else max(self.value, least)
         return self.value
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether every source has reported, and all are idle: then event time stands still."""
+        return not self._waiting and all(value is IDLE for value in self._known.values())
+
+    def raise_to(self, value: int) -> None:
+        """Go on to *value*, never back: for who has another reason to believe that nothing earlier comes."""
+        self.value = value if self.value is None else max(self.value, value)
+
     def dump(self) -> tuple[Any, ...]:
         """Plain state for `load`."""
         return (self.value, dict(self._known), sorted(self._waiting))

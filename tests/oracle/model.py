@@ -94,6 +94,9 @@ class Parameters:
     max_device_power_w: int = 1_000_000
     horizon_us: int = 14 * DAY
     lateness_us: int = 900 * SECOND
+    lease_us: int = 900 * SECOND
+    close_us: int = 2 * DAY
+    told_us: int | None = None  # how far event time was said to be beyond the log: nobody says so with --until-end
     future_skew_us: int = 300 * SECOND
     max_interval_us: int = 3_000 * SECOND
     country_of: Mapping[str, str] = field(default_factory=lambda: ALPHA3)

@@ -29,13 +29,22 @@ def event_fault(event: Record) -> str:
     return next((reason for reason, applies in checks if applies), "")
 
 
+SAYS = (*PLAIN, "status", "phase", "rank", "epoch", "metrics", "labels", "hardware", "pue", "wue_l_per_kwh")
+"""What an event can carry; a heartbeat with none of it is bare."""
+
+
 def by_run(events: Iterable[Record]) -> dict[str, list[Record]]:
-    """The accepted events of each run by (at, event_id); of a repeated event_id the first read."""
-    runs: dict[str, dict[str, Record]] = {}
+    """The accepted events of each run by (at, event_id); of a repeated event_id the first read that is not bare."""
+    runs: dict[str, list[Record]] = {}
+    used: set[tuple[str, str]] = set()
     for event in events:
-        if not event_fault(event):
-            runs.setdefault(event["run_id"], {}).setdefault(event["event_id"], event)
-    return {run: sorted(of_run.values(), key=_order) for run, of_run in runs.items()}
+        identity = (event["run_id"], event["event_id"])
+        if event_fault(event) or identity in used:
+            continue
+        if event["type"] != "heartbeat" or any(event[name] not in (None, {}, []) for name in SAYS):
+            used.add(identity)
+        runs.setdefault(event["run_id"], []).append(event)
+    return {run: sorted(of_run, key=_order) for run, of_run in runs.items()}
 
 
 def _order(event: Record) -> tuple[int, str]:
@@ -59,8 +68,8 @@ def wue_of(events: list[Record]) -> float | None:
     return None if value is None else float(value)
 
 
-def run_row(run: str, events: list[Record], total: RunSum | None) -> Row:
-    """The row of table run."""
+def run_row(run: str, events: list[Record], total: RunSum | None, fleet_us: int | None, lease_us: int) -> Row:
+    """The row of table run, when the fleet has come to an instant (None: unknown)."""
     row: Row = {"run_id": run, "pue": pue_of(events), "wue_l_per_kwh": wue_of(events)}
     for name in PLAIN:
         row[name] = latest(events, itemgetter(name))
@@ -75,6 +84,10 @@ def run_row(run: str, events: list[Record], total: RunSum | None) -> Row:
     instants = [event["at"] for event in events]
     row["first_seen"] = min(instants + ([total.first_start] if total else []))
     row["last_seen"] = max(instants + ([total.last_end] if total else []))
+    lives = total is not None or any(event["type"] != "budget" for event in events)
+    silent = fleet_us is not None and row["last_seen"] + lease_us <= fleet_us
+    if row["status"] == "running" and lives and silent and not run.startswith("~"):
+        row["status"] = "lost"
     return row
 
 

@@ -31,6 +31,7 @@ class Ledger:
     """The cells of a log with its prices and events, and the tables made of them."""
 
     def __init__(self, log: Log, parameters: Parameters, counted: list[Record]) -> None:
+        self.parameters = parameters
         self.book = PriceBook(log.intensity, parameters)
         self.events = by_run(log.run_events)
         self.cells = Cells(counted)
@@ -44,7 +45,11 @@ class Ledger:
     def tables(self) -> Tables:
         """All tables but accounting."""
         known = sorted({*self.runs, *self.events})
-        rows = [run_row(run, self.events.get(run, []), self.cells.runs.get(run)) for run in known]
+        fleet_us = self._fleet_us
+        rows = [
+            run_row(run, self.events.get(run, []), self.cells.runs.get(run), fleet_us, self.parameters.lease_us)
+            for run in known
+        ]
         tables: Tables = {"late": {}, "restatement": {}, "alert": {}}
         tables["run"] = _keyed("run", rows)
         tables["runs_by_date"] = _keyed("runs_by_date", [list_row(row) for row in rows if row["run_id"][0] != "~"])
@@ -57,6 +62,13 @@ class Ledger:
         tables["zone_window_1h"] = _keyed("zone_window_1h", self._zones())
         tables["device_window_5m"] = _keyed("device_window_5m", self._devices())
         return tables
+
+    @property
+    def _fleet_us(self) -> int | None:
+        """How far the fleet has come: the greatest counted end; None: nothing was counted."""
+        ends = [total.last_end for total in self.cells.runs.values()]
+        told = [] if self.parameters.told_us is None else [self.parameters.told_us]
+        return max(ends + told, default=None)
 
     def _sums(self, run: str, width: int) -> dict[int, Sum]:
         """The run's cells added up by windows of a width, over all zones."""

@@ -97,9 +97,10 @@ def run_of(record: Record) -> str:
 def refuse_late(log: Log, verdicts: Verdicts, parameters: Parameters) -> None:
     """Raise if any order of reading the partitions could make a sample late.
 
-    A window is evicted at the earliest when its end + lateness ≤ the greatest end of its run, and ≤ the watermark,
-    which is never beyond what the sample's own partition has shown before it.
+    A window is evicted at the earliest when its end + lateness ≤ the watermark, which is never beyond what the sample's
+    own partition has shown before it, and, as long as its run cannot be closed, ≤ the greatest end of the run.
     """
+    closing = _earliest_close(log, verdicts, parameters)
     newest: dict[str, int] = {}
     for record in verdicts.counted:
         run = run_of(record)
@@ -110,9 +111,27 @@ def refuse_late(log: Log, verdicts: Verdicts, parameters: Parameters) -> None:
             if verdict != "counted" or isinstance(item, Dead):
                 continue
             evicted_from = (item["start"] // W5S + 1) * W5S + parameters.lateness_us
-            if evicted_from <= min(shown, newest[run_of(item)]):
+            run = run_of(item)
+            if evicted_from <= (shown if closing[run] <= shown else min(shown, newest[run])):
                 raise CouldBeLate(f"{partition}: {item['collector_id']} seq {item['seq']} may come too late")
             shown = max(shown, item["end"])
+
+
+def _earliest_close(log: Log, verdicts: Verdicts, parameters: Parameters) -> dict[str, int]:
+    """By run, the earliest event time at which it can be closed, whatever was read of it by then.
+
+    By a stop when its lease is over; by silence when the least that can be known of it is old enough.
+    """
+    closing: dict[str, int] = {}
+    for record in verdicts.counted:
+        run = run_of(record)
+        closing[run] = min(closing.get(run, record["end"] + parameters.close_us), record["end"] + parameters.close_us)
+    for event in log.run_events:
+        run = event["run_id"]
+        after_us = parameters.lease_us if event["type"] == "stop" else parameters.close_us
+        if run in closing:
+            closing[run] = min(closing[run], event["at"] + after_us)
+    return closing
 
 
 def accounting(log: Log, verdicts: Verdicts) -> Table:

@@ -123,19 +123,22 @@ class Ledger:
         """Take run events."""
         return self.hear(*messages(events=records))
 
-    def report(self, watermark_us: int | None, *, bucket: str | None = None, ended: bool = False) -> "Ledger":
-        """Tell all shards how far a bucket has come; None: it is idle."""
+    def report(
+        self, watermark_us: int | None, *, bucket: str | None = None, ended: bool = False, read_us: int | None = None
+    ) -> "Ledger":
+        """Tell all shards how far a bucket has come; None: it is idle, and has read what had arrived by *read_us*."""
         name = bucket or self.names[0]
         if watermark_us is not None:
             self._told_us[name] = max(watermark_us, self._told_us.get(name, watermark_us))
         for shard in self.shards:
-            shard.add(Report(name, watermark_us, ended))
+            shard.add(Report(name, watermark_us, ended, self.buckets[name].newest_us if ended else None, read_us))
         return self
 
     def flush(self) -> "Ledger":
         """Fold what was taken, and write what changed."""
         for number, shard in enumerate(self.shards):
             flush = shard.flush()
+            self.reasons += [letter.reason for letter in flush.dead]
             for table, keys in flush.deletes.items():
                 for key in keys:
                     self.rows[table].pop(key, None)

@@ -31,13 +31,13 @@ class Story:
     prices: list[Record]
     events: list[Record]
 
-    def expected(self, *, lateness_us: int) -> Tables:
+    def expected(self, *, lateness_us: int, told_us: int | None = None) -> Tables:
         """The oracle's tables, without those that are not the shards' own."""
         in_order = sorted(self.samples, key=lambda each: each["start"])
         log = Log(run_events=self.events, intensity=self.prices)
         for host in HOSTS:
             log.samples[host] = [each for each in in_order if each["host"] == host]
-        tables = expected_tables(log, Parameters(lateness_us=lateness_us))
+        tables = expected_tables(log, Parameters(lateness_us=lateness_us, told_us=told_us))
         return {name: table for name, table in tables.items() if name not in ("accounting", "intensity")}
 
 

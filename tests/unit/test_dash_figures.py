@@ -187,6 +187,23 @@ def test_silence_is_traced_to_its_cause(log_us: int | None, cause: str):
     assert cause in words(notice)
 
 
+def test_lost_run_says_when_it_was_last_heard_of():
+    run = {"status": "lost", "last_seen": NOON}
+    found = Run(run_id="r", run=run, total={"last_end": NOON - 9 * S, "energy_uj": 1}, phases=(), metrics=())
+
+    (notice,) = run_view.notices(found, now_us=NOON + 3_600 * S, zone=dt.UTC, log_us=None)
+
+    assert "Lost – last heard of 12:00:00" in words(notice)
+
+
+def test_lost_state_has_a_colour_of_its_own():
+    assert "state-lost" in str(run_view.head(Run(run_id="r", run={"status": "lost"}, total={}, phases=(), metrics=())))
+
+
+def test_what_came_after_a_run_was_forgotten_is_no_idle_energy():
+    assert run_view.title(Run(run_id="~/r7", run={}, total={}, phases=(), metrics=())) == "~/r7"
+
+
 def test_idle_energy_has_a_name():
     assert run_view.title(Run(run_id="~h7", run={}, total={}, phases=(), metrics=())) == "Idle and unattributed on h7"
 

@@ -112,7 +112,7 @@ def test_what_comes_for_a_forgotten_window_of_a_run_that_is_behind_is_late(resta
 
 
 def test_what_comes_for_a_window_within_the_horizon_of_a_run_that_is_behind_is_not_late():
-    ledger = forgetful(at(0))
+    ledger = forgetful(at(0), events=[event(at=MIDNIGHT + HORIZON)])
 
     ledger.read(at(3_601, host="h2", collector_id="c2"), partition="sample/h2").flush()
 
