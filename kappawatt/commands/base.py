@@ -85,8 +85,12 @@ def _end_progress() -> None:
 
 def print_json(value: object) -> None:
     """*value* as JSON on stdout; NaN and infinity do not exist in JSON and become null."""
-    json.dump(_plain(value), sys.stdout, ensure_ascii=False, indent=2, allow_nan=False)
-    sys.stdout.write("\n")
+    print(json_text(value))
+
+
+def json_text(value: object) -> str:
+    """*value* as `print_json` prints it."""
+    return json.dumps(_plain(value), ensure_ascii=False, indent=2, allow_nan=False)
 
 
 def _plain(value: object) -> object:

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -17,6 +17,8 @@ from kappawatt.wire.codec import FRAME_BYTES
 _logger = logging.getLogger(__name__)
 _STRIDE = 256  # messages a call: the client's optimum lies between 100 and 1000
 _NO_TIME_US = 1 << 62
+_SILENT_S = 30.0
+_PAUSE_S = 0.01
 
 
 class Gap(NamedTuple):
@@ -104,6 +106,23 @@ class BucketConsumer:
         self._outage.worked()
         time_ms = [stamp[1] for stamp in map(get.timestamp, good)]
         return columns(list(map(get.value, good)), partition, offset, time_ms)
+
+    def until(self, ends: Mapping[int, int], *, silent_s: float = _SILENT_S) -> Iterator["KafkaBatch"]:
+        """The messages before the offsets *ends*; what was appended meanwhile may come with the last of them.
+
+        Raises:
+            LogError: Kafka refuses this reader, or nothing comes for *silent_s*.
+        """
+        last = time.monotonic()
+        while any(self._next[partition] < end for partition, end in ends.items()):
+            batch = self.poll(_STRIDE * 8)
+            if batch is not None:
+                last = time.monotonic()
+                yield batch
+            elif time.monotonic() - last > silent_s:
+                raise LogError(f"topic {self.topic}: nothing more came within {silent_s:.0f} s, is a broker away?")
+            else:
+                time.sleep(_PAUSE_S)
 
     def at_end(self, partition: int) -> bool:
         """All that *partition* held when the broker was last asked has been given out."""
