@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 BIN := .venv/bin
 STACK := $(BIN)/python tests/stack/servers.py
-SOURCES := kappawatt collectors dataflows dash_app benchmarks tests
+SOURCES := kappawatt collectors dataflows dash_app examples benchmarks tests
 # Installs what the lock names, byte for byte, and builds nothing from source.
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 LOCKED := $(PIP) install --quiet --require-hashes --only-binary :all: -r

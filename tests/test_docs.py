@@ -59,6 +59,15 @@ def test_links_lead_somewhere(document):
     assert [target for target in targets if not (document.parent / target).exists()] == []
 
 
+def test_every_piece_of_the_job_guide_is_in_the_example():
+    guide = (ROOT / "docs/build-your-own-job.md").read_text()
+    code = [path.read_text() for path in sorted((ROOT / "examples/downsampling").glob("*.py"))]
+    pieces = re.findall(r"^```python\n(.*?)^```", guide, re.MULTILINE | re.DOTALL)
+
+    assert len(pieces) > 5
+    assert [piece for piece in pieces if not any(piece in text for text in code)] == []
+
+
 def test_data_attribution_is_in_the_readme():
     assert "Ember" in README
     assert "CC BY 4.0" in README

@@ -15,6 +15,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PROGRAMS = ("collectors", "dataflows", "dash_app")
+EXAMPLES = "examples"  # not in the wheel; they see the library only, as anybody's job does
 DATA = ("avro", "cassandra", "k8s")
 MAX_LINES = 350
 
@@ -38,7 +39,7 @@ DOORS = {
     "dash_ag_grid": PAGE,
     "dash_mantine_components": PAGE,
     "fastapi": PAGE,
-    "fastavro": ["kappawatt/wire/codec.py"],
+    "fastavro": ["kappawatt/wire/codec.py", "examples/downsampling/readings.py"],
     "numpy": [
         "kappawatt/wire/*",
         "kappawatt/stream/*",
@@ -48,13 +49,14 @@ DOORS = {
         "kappawatt/log/bucket_consumer.py",
         "kappawatt/demo_training.py",
         "dataflows/*",
+        "examples/*",
     ],
     "plotly": PAGE,
     "polars": ["kappawatt/wire/decode_block.py"],
     "psutil": ["kappawatt/sensors/host.py"],
     "pynvml": ["kappawatt/sensors/nvml.py"],
     "sklearn": ["kappawatt/demo_training.py"],
-    "sqlite3": ["kappawatt/stores/sqlite.py"],
+    "sqlite3": ["kappawatt/stores/sqlite.py", "examples/downsampling/tables.py"],
     "starlette": PAGE,
     "uvicorn": PAGE,
 }
@@ -117,19 +119,19 @@ def listed(found: list[Import]) -> list[str]:
 
 
 def test_library_imports_no_program():
-    found = [i for i in all_imports("kappawatt") if i.name.split(".")[0] in PROGRAMS]
+    found = [i for i in all_imports("kappawatt") if i.name.split(".")[0] in (*PROGRAMS, EXAMPLES)]
 
     assert listed(found) == []
 
 
-@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("program", [*PROGRAMS, EXAMPLES])
 def test_program_imports_itself_relatively_and_no_other_program(program):
-    found = [i for i in all_imports(program) if not i.relative and i.name.split(".")[0] in PROGRAMS]
+    found = [i for i in all_imports(program) if not i.relative and i.name.split(".")[0] in (*PROGRAMS, EXAMPLES)]
 
     assert listed(found) == []
 
 
-@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("program", [*PROGRAMS, EXAMPLES])
 def test_relative_imports_stay_inside_their_program(program):
     found = [i for i in all_imports(program) if i.relative and i.name.split(".")[0] != program]
 
@@ -155,10 +157,10 @@ def test_stream_operators_know_nothing_of_energy():
 
 
 def test_each_dependency_has_one_door():
-    own = {"kappawatt", *PROGRAMS}
+    own = {"kappawatt", *PROGRAMS, EXAMPLES}
     foreign = [
         (i, i.name.split(".")[0])
-        for i in all_imports("kappawatt", *PROGRAMS)
+        for i in all_imports("kappawatt", *PROGRAMS, EXAMPLES)
         if i.name.split(".")[0] in DOORS or i.name.split(".")[0] not in sys.stdlib_module_names | own
     ]
     wrong = [i for i, top in foreign if not any(fnmatch.fnmatch(i.file, door) for door in DOORS.get(top, ()))]
@@ -205,7 +207,7 @@ def test_no_test_is_skipped_or_expected_to_fail():
 def test_modules_are_short():
     long = {
         path.relative_to(ROOT).as_posix(): lines
-        for path in sources("kappawatt", *PROGRAMS, "tests/stack")
+        for path in sources("kappawatt", *PROGRAMS, EXAMPLES, "tests/stack")
         if (lines := len(path.read_text().splitlines())) >= MAX_LINES
     }
 

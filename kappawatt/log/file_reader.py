@@ -101,7 +101,7 @@ def _chunk(topic: str, window: Window) -> Chunk:
     buffer, start, end, at, used = window.data, _NONE, _NONE, _NONE, 0
     if window.data:
         plain = window.schema is codec.schema(topic)
-        columns = _split(window.data, window.sync) if plain else None
+        columns = split_blocks(window.data, window.sync) if plain else None
         if columns is not None:
             start, end, at, used = columns
         if columns is None or (window.final and used < len(window.data)):
@@ -123,7 +123,7 @@ def _chunk(topic: str, window: Window) -> Chunk:
     )
 
 
-def _split(data: bytes, sync: bytes) -> tuple[Ints, Ints, Ints, int] | None:
+def split_blocks(data: bytes, sync: bytes) -> tuple[Ints, Ints, Ints, int] | None:
     """Starts, ends, block starts and bytes used, if all blocks hold one datum and are in order; else None.
 
     Cuts at the sync markers and then proves by the sizes written in the blocks that these cuts are the blocks.

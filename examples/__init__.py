@@ -1,0 +1,1 @@
+"""Jobs of other people's kinds, built on kappawatt's operators."""
