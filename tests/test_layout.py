@@ -48,6 +48,7 @@ DOORS = {
         "kappawatt/log/file_reader.py",
         "kappawatt/log/bucket_consumer.py",
         "kappawatt/demo_training.py",
+        "kappawatt/recount.py",
         "dataflows/*",
         "examples/*",
     ],

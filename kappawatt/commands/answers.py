@@ -56,7 +56,7 @@ def add(commands: Any) -> None:
         examples=["kappawatt verify", "kappawatt verify --log file:log --store sqlite:ledger.sqlite --json"],
     )
     base.add_json(check)
-    base.add_settings(check, "log", "store")
+    base.add_settings(check, "log", "registry", "store", "topic_prefix", "horizon_days", "max_device_power_w")
 
 
 def opened(url: str) -> Store:
@@ -178,20 +178,26 @@ def _metrics(store: Store, run_id: str) -> list[Found]:
 
 def _verify(args: argparse.Namespace, settings: Settings) -> int:
     try:
-        from kappawatt import verify  # reads the log in columns, for which it needs NumPy
+        from kappawatt import recount, verify  # count the log again in columns, for which they need NumPy
     except ModuleNotFoundError as error:
         raise programs.missing("verify", error) from error
     store = opened(settings.store)
     try:
-        checked = verify.verify(store, verify.file_log(settings.log))
+        log = recount.reader(settings)
+        if log is None:
+            base.say("the log is not counted again: in Kafka that needs its oldest records, and --registry URL")
+        checked = verify.verify(store, log, recount.config_of(settings))
     finally:
         store.close()
     if args.json:
-        base.print_json({"equations": checked.equations, "broken": [asdict(each) for each in checked.broken]})
+        broken = [asdict(each) for each in checked.broken]
+        base.print_json({"equations": checked.equations, "broken": broken, "note": checked.note})
     else:
         for each in checked.broken:
             print(each)
         print(f"{checked.equations} equations checked, {len(checked.broken)} do not hold")
+        if checked.note:
+            base.say(checked.note)
     return base.FAILED if checked.broken else base.OK
 
 
