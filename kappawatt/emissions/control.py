@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from kappawatt.emissions.names import BUCKETS, CONTROL, SHARDS, STATE_VERSION, ZONES
+from kappawatt.emissions.names import CONTROL, KEYS, STATE_VERSION, Keys
 from kappawatt.emissions.reading import Batch, OpenReader, Reader
 from kappawatt.ledger import control
 from kappawatt.ledger.inbox import Report
@@ -27,7 +27,9 @@ SchemaOf = Callable[[int], Mapping[str, Any] | None]
 """Registry id → writer schema; None if it is unknown."""
 
 
-def source(open_topic: OpenReader, schema_of: SchemaOf, runtime: Runtime, *, bounded: bool) -> Source:
+def source(
+    open_topic: OpenReader, schema_of: SchemaOf, runtime: Runtime, *, bounded: bool, keys: Keys = KEYS
+) -> Source:
     """Topics `intensity` and `run_event`, all partitions."""
 
     def build(name: str, state: Any) -> EpochPart:
@@ -38,8 +40,8 @@ def source(open_topic: OpenReader, schema_of: SchemaOf, runtime: Runtime, *, bou
             outbox = Outbox(*waiting)
             rows.load(best)
         readers = {topic: open_topic(topic, positions.get(topic)) for topic in _TOPICS}
-        reading = ControlReading(readers, schema_of, rows, runtime, bounded)
-        return EpochPart(name, reading, Ticks(SHARDS, ZONES), outbox, runtime)
+        reading = ControlReading(readers, schema_of, rows, runtime, bounded, keys)
+        return EpochPart(name, reading, Ticks(keys.shards, keys.zones), outbox, runtime)
 
     return Source("control", (CONTROL,), build)
 
@@ -58,10 +60,11 @@ class ControlReading:
         intensity: control.IntensityRows,
         runtime: Runtime,
         bounded: bool,
+        keys: Keys = KEYS,
     ) -> None:
         self._readers, self._intensity = readers, intensity
         self._decode = {topic: TopicReader(topic, schema_of, max_bytes=_MAX_BYTES) for topic in _TOPICS}
-        self._runtime, self._bounded = runtime, bounded
+        self._runtime, self._bounded, self._keys = runtime, bounded, keys
         self._shown: dict[tuple[Any, ...], tuple[Any, ...]] = {}
         self._dead: list[DeadLetter] = []
         self._left = _RECORDS_PER_EPOCH
@@ -107,7 +110,7 @@ class ControlReading:
         """Let samples be read once all this is committed; go on ticking until the last bucket's rows are out."""
         if epochs >= 1:
             self._runtime.open(CONTROL)
-        if not all(self._runtime.is_open(bucket) for bucket in BUCKETS):
+        if not all(self._runtime.is_open(bucket) for bucket in self._keys.buckets):
             self._waited_for_buckets = epochs
             return False
         return epochs - self._waited_for_buckets >= DRAIN_EPOCHS
@@ -127,7 +130,7 @@ class ControlReading:
         if read_us - self._told_us < _REPORT_US:
             return []
         self._told_us = read_us
-        return [(shard, Report(CONTROL, None, read_us=read_us)) for shard in SHARDS]
+        return [(shard, Report(CONTROL, None, read_us=read_us)) for shard in self._keys.shards]
 
     def _at_end(self) -> bool:
         return all(reader.at_end(name) for reader in self._readers.values() for name in reader.partitions())
@@ -163,7 +166,8 @@ class ControlReading:
             return ("rejected", why)
         run_id, event = control.event(record)
         # Whether it comes too late is known to the shard, which then gives the letter back.
-        items.append((SHARDS[shard_of(run_id, len(SHARDS))], (run_id, event._replace(letter=letter))))
+        shards = self._keys.shards
+        items.append((shards[shard_of(run_id, len(shards))], (run_id, event._replace(letter=letter))))
         return None
 
     def _apply_intensity(self, record: dict[str, Any], append_us: int, items: list[Item]) -> tuple[str, str] | None:
@@ -175,5 +179,5 @@ class ControlReading:
             self._shown[row[:8]] = row
         price = control.price(record)
         if price is not None:
-            items.extend((shard, price) for shard in SHARDS)
+            items.extend((shard, price) for shard in self._keys.shards)
         return None

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from kappawatt.emissions import control, samples
-from kappawatt.emissions.names import SHARDS, ZONES
+from kappawatt.emissions.names import KEYS, Keys
 from kappawatt.emissions.reading import OpenReader
 from kappawatt.emissions.steps import ShardLogic, ZoneLogic
 from kappawatt.ledger.config import LedgerConfig
@@ -23,6 +23,7 @@ def emissions_job(
     bounded: bool,
     final: bool,
     idle_us: int,
+    keys: Keys = KEYS,
 ) -> Job:
     """The whole job.
 
@@ -36,16 +37,24 @@ def emissions_job(
         bounded: Read the log to where it ends at the start, and go.
         final: Then write everything as final; without it the end is only a place to go on from.
         idle_us: How long a source partition is silent at its end until it holds nobody back.
+        keys: The keys of the job; fewer than the product's are for tests.
+
+    Raises:
+        ValueError: The ledger and the keys differ in the number of shards.
     """
+    if config.shards != len(keys.shards):
+        raise ValueError(f"the ledger has {config.shards} shards and the job {len(keys.shards)}; make them equal")
     horizon_hours = config.horizon_us // US_PER_H
     return Job(
         "emissions",
         sources=(
-            samples.source(config, open_bucket, decoder, runtime, bounded=bounded, final=final, idle_us=idle_us),
-            control.source(open_topic, schema_of, runtime, bounded=bounded),
+            samples.source(
+                config, open_bucket, decoder, runtime, bounded=bounded, final=final, idle_us=idle_us, keys=keys
+            ),
+            control.source(open_topic, schema_of, runtime, bounded=bounded, keys=keys),
         ),
         steps=(
-            Step("ledger", SHARDS, lambda name, state: ShardLogic(name, state, config, runtime)),
-            Step("zones", ZONES, lambda name, state: ZoneLogic(name, state, horizon_hours)),
+            Step("ledger", keys.shards, lambda name, state: ShardLogic(name, state, config, runtime, keys)),
+            Step("zones", keys.zones, lambda name, state: ZoneLogic(name, state, horizon_hours)),
         ),
     )

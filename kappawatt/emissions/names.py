@@ -5,6 +5,7 @@ is i modulo 840: any number of processes up to eight gets an equal share. Should
 """
 
 import zlib
+from dataclasses import dataclass
 
 BUCKETS = tuple(f"b{bucket:02d}" for bucket in range(16))
 """Source buckets: Kafka partition p belongs to bucket p mod 16, a file partition to crc32(name) mod 16."""
@@ -21,7 +22,28 @@ SHARDS = tuple(f"s{shard:02d}.{suffix}" for shard, suffix in enumerate(_SHARD_SU
 ZONES = tuple(f"z{zone:02d}.{suffix}" for zone, suffix in enumerate(_ZONE_SUFFIX))
 """Shards of zones, by crc32(zone) mod 16."""
 
-SHARD_NUMBER = {name: number for number, name in enumerate(SHARDS)}
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The keys of one job. Those of the product are `KEYS`; fewer are for tests, and another state."""
+
+    buckets: tuple[str, ...]
+    shards: tuple[str, ...]
+    zones: tuple[str, ...]
+
+    def zone_key(self, zone: str) -> str:
+        """The zone shard that adds up a zone."""
+        return self.zones[zlib.crc32(zone.encode()) % len(self.zones)]
+
+
+KEYS = Keys(BUCKETS, SHARDS, ZONES)
+"""All of them."""
+
+
+def few_keys(*, buckets: int, shards: int, zones: int) -> Keys:
+    """The first of each."""
+    return Keys(BUCKETS[:buckets], SHARDS[:shards], ZONES[:zones])
+
 
 CONTROL = "control"
 """The one part that reads intensity and run events, and the gate that it opens for samples."""
@@ -34,8 +56,3 @@ STATE_VERSION = 3
 def bucket_of(partition: str) -> int:
     """The bucket of a file partition."""
     return zlib.crc32(partition.encode()) % len(BUCKETS)
-
-
-def zone_key(zone: str) -> str:
-    """The zone shard that adds up a zone."""
-    return ZONES[zlib.crc32(zone.encode()) % len(ZONES)]

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-from kappawatt.emissions.names import BUCKETS, CONTROL, SHARDS, STATE_VERSION, ZONES
+from kappawatt.emissions.names import CONTROL, KEYS, STATE_VERSION, Keys
 from kappawatt.emissions.reading import Batch, OpenReader, Reader
-from kappawatt.ledger.bucket import Bucket, Verdict
+from kappawatt.ledger.bucket import Bucket
 from kappawatt.ledger.config import LedgerConfig
 from kappawatt.ledger.inbox import Report
 from kappawatt.stream.job import Item, Runtime, Source
@@ -32,6 +32,7 @@ def source(
     bounded: bool,
     final: bool,
     idle_us: int,
+    keys: Keys = KEYS,
 ) -> Source:
     """All buckets of topic `sample`.
 
@@ -43,6 +44,7 @@ def source(
         bounded: Read the log to where it ends at the start, and go.
         final: Then everything is final; without it the end is only a place to go on from.
         idle_us: How long a partition is silent at its end until it holds nobody back.
+        keys: The keys of the job.
     """
 
     def build(name: str, state: Any) -> EpochPart:
@@ -53,10 +55,12 @@ def source(
             outbox = Outbox(*waiting)
             # This bucket may have been idle or ended and the others not: shards can have been told of any time.
             told = max(told or 0, runtime.now_us() + FUTURE_SKEW_US)
-        reading = SampleReading(name, open_reader(name, positions), bucket, told, runtime, bounded, final, idle_us)
-        return EpochPart(name, reading, Ticks(SHARDS, ZONES), outbox, runtime)
+        reading = SampleReading(
+            name, open_reader(name, positions), bucket, told, runtime, bounded, final, idle_us, keys
+        )
+        return EpochPart(name, reading, Ticks(keys.shards, keys.zones), outbox, runtime)
 
-    return Source("samples", BUCKETS, build)
+    return Source("samples", keys.buckets, build)
 
 
 class SampleReading:
@@ -72,9 +76,11 @@ class SampleReading:
         bounded: bool,
         final: bool,
         idle_us: int,
+        keys: Keys = KEYS,
     ) -> None:
         self._name, self.reader, self.bucket, self._runtime = name, reader, bucket, runtime
         self.told_us, self._bounded, self._final = told_us, bounded, final
+        self._shards = keys.shards
         self._idle_us = 0 if bounded else idle_us
         self._clocks: dict[str, PartitionClock] = {}
         self._reported: tuple[bool, int] | None = None
@@ -143,7 +149,8 @@ class SampleReading:
         count = self.bucket.partitions[batch.partition]
         if count.counted:
             self._clock(batch.partition).advance(count.newest_us)
-        return _items(verdict)
+        frames = [(self._shards[shard], frame) for shard, frame in verdict.frames]
+        return frames + [(self._shards[shard], suspect) for shard, suspect in verdict.suspects]
 
     def _note_idle_time(self) -> None:
         """While shards hold us for idle, the others may have told them of any time up to now."""
@@ -175,7 +182,7 @@ class SampleReading:
         if self._bounded and idle:
             self._ended = True
             report = Report(self._name, None, ended=True, newest_us=self.bucket.newest_us)
-            return _to_all(report) if self._final else []
+            return self._to_all(report) if self._final else []
         if idle:
             return self._report_idle()
         if watermark is None or self._reported == (False, watermark // _REPORT_US):
@@ -183,7 +190,7 @@ class SampleReading:
         self._note_idle_time()
         self._reported = (False, watermark // _REPORT_US)
         self.told_us = max(self.told_us or 0, watermark)
-        return _to_all(Report(self._name, watermark))
+        return self._to_all(Report(self._name, watermark))
 
     def _report_idle(self) -> list[Item]:
         """Say once a minute up to which arrival time all is read: while everybody is idle, event time goes on by it.
@@ -195,13 +202,7 @@ class SampleReading:
             return []
         self._reported = (True, read_us // _REPORT_US)
         self._note_idle_time()
-        return _to_all(Report(self._name, None, read_us=read_us))
+        return self._to_all(Report(self._name, None, read_us=read_us))
 
-
-def _to_all(report: Report) -> list[Item]:
-    return [(shard, report) for shard in SHARDS]
-
-
-def _items(verdict: Verdict) -> list[Item]:
-    frames = [(SHARDS[shard], frame) for shard, frame in verdict.frames]
-    return frames + [(SHARDS[shard], suspect) for shard, suspect in verdict.suspects]
+    def _to_all(self, report: Report) -> list[Item]:
+        return [(shard, report) for shard in self._shards]

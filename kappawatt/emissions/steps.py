@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from kappawatt.emissions.names import BUCKETS, CONTROL, SHARD_NUMBER, STATE_VERSION, zone_key
+from kappawatt.emissions.names import CONTROL, KEYS, STATE_VERSION, Keys
 from kappawatt.ledger.config import LedgerConfig
 from kappawatt.ledger.shard import Shard
 from kappawatt.ledger.zones import ZoneHour, ZoneTotals
@@ -14,9 +14,10 @@ from kappawatt.stream.ticks import is_tick
 class ShardLogic:
     """A ledger shard: keeps messages, folds them when the epoch ends, releases the rows in the next."""
 
-    def __init__(self, name: str, state: Any, config: LedgerConfig, runtime: Runtime) -> None:
-        self._name, self._runtime = name, runtime
-        self._shard = Shard(config, BUCKETS, (CONTROL,))
+    def __init__(self, name: str, state: Any, config: LedgerConfig, runtime: Runtime, keys: Keys = KEYS) -> None:
+        self._name, self._runtime, self._keys = name, runtime, keys
+        self._number = keys.shards.index(name)
+        self._shard = Shard(config, keys.buckets, (CONTROL,))
         self._outbox = Outbox()
         self._zones: list[ZoneHour] = []
         self._changed = True
@@ -30,7 +31,7 @@ class ShardLogic:
     def on_batch(self, values: list[Any]) -> list[Item]:
         """Release what the last snapshot fixed, then keep the messages."""
         items: list[Item] = [(self._name, outlet) for outlet in self._outbox.release()]
-        items += [(zone_key(hour.zone), (SHARD_NUMBER[self._name], hour)) for hour in self._zones]
+        items += [(self._keys.zone_key(hour.zone), (self._number, hour)) for hour in self._zones]
         self._zones = []
         for value in values:
             if not is_tick(value):
