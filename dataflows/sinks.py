@@ -8,6 +8,7 @@ from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 
 from kappawatt.emissions.names import SINK_PARTS
 from kappawatt.stores import Store
+from kappawatt.stores.outlets import write_outlet
 from kappawatt.stream.outbox import Outlet
 from kappawatt.wire.records import DeadLetter
 
@@ -57,11 +58,7 @@ class StorePart(StatefulSinkPartition):  # type: ignore[misc]  # as above
     def write_batch(self, items: list[Outlet]) -> None:
         """Start to write."""
         for outlet in items:
-            version = self._fence + outlet.flush
-            for table, keys in outlet.deletes.items():
-                self._store.delete(table, keys, version)
-            for table, rows in outlet.rows.items():
-                self._store.write(table, rows, version)
+            write_outlet(self._store, outlet, self._fence)
             if outlet.dead:
                 self._letters.write(outlet.dead)
 

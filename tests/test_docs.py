@@ -1,5 +1,6 @@
-"""What the documents promise is there: settings, commands, targets, files."""
+"""What the documents promise is there: settings, commands, targets, files, examples."""
 
+import doctest
 import re
 import subprocess
 from pathlib import Path
@@ -66,6 +67,10 @@ def test_every_piece_of_the_job_guide_is_in_the_example():
 
     assert len(pieces) > 5
     assert [piece for piece in pieces if not any(piece in text for text in code)] == []
+
+
+def test_examples_of_the_driver_give_what_the_document_shows():
+    assert doctest.testfile(str(ROOT / "docs/testing.md"), module_relative=False).failed == 0
 
 
 def test_data_attribution_is_in_the_readme():

@@ -49,6 +49,7 @@ DOORS = {
         "kappawatt/log/bucket_consumer.py",
         "kappawatt/demo_training.py",
         "kappawatt/recount.py",
+        "kappawatt/testing/log.py",
         "dataflows/*",
         "examples/*",
     ],

@@ -13,6 +13,7 @@ from kappawatt.stores import Store
 from kappawatt.stores.migrations import migrate
 from kappawatt.stores.sqlite import SqliteStore
 from kappawatt.stores.tables import TABLES, Kind
+from kappawatt.testing import MemoryStore
 
 REPLICATION = "{'class': 'SimpleStrategy', 'replication_factor': 1}"
 
@@ -27,10 +28,11 @@ def cassandra_url(cassandra_session: Any, cassandra_address: str) -> Iterator[st
     cassandra_session.execute(f"DROP KEYSPACE {keyspace}")
 
 
-@pytest.fixture(params=["sqlite", pytest.param("cassandra", marks=pytest.mark.stack)])
+@pytest.fixture(params=["memory", "sqlite", pytest.param("cassandra", marks=pytest.mark.stack)])
 def open_one(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Store]]:
     """Opens the same store again and again; all are closed after the test."""
     opened: list[Store] = []
+    kept = MemoryStore()
 
     def sqlite() -> Store:
         return SqliteStore(tmp_path / "store.db")
@@ -41,7 +43,7 @@ def open_one(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callabl
         return CassandraStore.from_url(request.getfixturevalue("cassandra_url"), {})
 
     def open_() -> Store:
-        opened.append(sqlite() if request.param == "sqlite" else cassandra())
+        opened.append({"memory": kept.open, "sqlite": sqlite, "cassandra": cassandra}[request.param]())
         return opened[-1]
 
     yield open_
