@@ -39,7 +39,8 @@ def run(
     folder.lock()
     try:
         identity = Identity(store_id=target.store_id(), log=log, state_version=state_version)
-        folder.prepare(identity, parts=1, rebuild=rebuild, stale_below=None)
+        why = folder.why_anew(identity, parts=1, rebuild=rebuild)
+        folder.prepare(identity, parts=1, why=why, stale_below=None)
         fence = target.raise_fence(time.time_ns() // 1_000)
         job = make_job(Process(Gates(folder.gates())))
         cli_main(

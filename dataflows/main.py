@@ -41,12 +41,10 @@ def run(settings: FlowSettings) -> int:
         identity = Identity(store_id=store.store_id(), log=f"{settings.log} {settings.topic_prefix}".strip())
         fence = store.raise_fence(time.time_ns() // 1_000)
         stale_below = fence if _has_rows(store) else None
-        why = state.why_anew(identity, rebuild=settings.rebuild)
+        why = state.why_anew(identity, parts=settings.recovery_parts, rebuild=settings.rebuild)
         if why is not None and stale_below is not None:
             _check_beginnings(home, why, accepted=settings.rebuild)
-        resumed = state.prepare(
-            identity, parts=settings.recovery_parts, rebuild=settings.rebuild, stale_below=stale_below
-        )
+        resumed = state.prepare(identity, parts=settings.recovery_parts, why=why, stale_below=stale_below)
         store.close()
         LOG.info(
             "flow: %s → %s, %d process(es), %s",

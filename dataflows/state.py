@@ -1,7 +1,7 @@
 """The state folder: recovery files of Bytewax, bound to one store and one log by a random id.
 
-State is a cache of the log. What is missing, half made, of another store or of another version is made anew by reading
-the log again, and the message says why.
+State is a cache of the log. What is missing, half made, damaged, of another store or of another version is made anew by
+reading the log again, and the message says why.
 """
 
 import json
@@ -16,6 +16,8 @@ from kappawatt.emissions.names import STATE_VERSION
 from kappawatt.errors import KappawattError
 from kappawatt.log.atomic import read_json, write_json
 from kappawatt.log.locks import FileLock
+
+from .recovery_files import damage
 
 LOG = logging.getLogger("kappawatt.flow")
 
@@ -60,21 +62,20 @@ class StateFolder:
         """Let others have it."""
         self._lock.release()
 
-    def why_anew(self, identity: Identity, *, rebuild: bool) -> str | None:
+    def why_anew(self, identity: Identity, *, parts: int, rebuild: bool) -> str | None:
         """Why the log has to be read from its beginning; None if there is state to resume from."""
-        return "--rebuild was given" if rebuild else self._unfit(identity)
+        return "--rebuild was given" if rebuild else self._unfit(identity, parts)
 
-    def prepare(self, identity: Identity, *, parts: int, rebuild: bool, stale_below: int | None) -> bool:
+    def prepare(self, identity: Identity, *, parts: int, why: str | None, stale_below: int | None) -> bool:
         """Make the folder fit for *identity*; True if there is state to resume from.
 
         Args:
             identity: What the state is to belong to.
             parts: Number of recovery files.
-            rebuild: Start anew in any case.
+            why: Why to start anew, as `why_anew` gave it.
             stale_below: If the store has rows of an earlier life: the fence that they lie below. Kept with a state that
                 starts anew, until the rebuild has come to the log's end.
         """
-        why = self.why_anew(identity, rebuild=rebuild)
         if why is None:
             return True
         if self.folder.exists():
@@ -113,7 +114,7 @@ class StateFolder:
         folder.mkdir()
         return folder
 
-    def _unfit(self, identity: Identity) -> str | None:
+    def _unfit(self, identity: Identity, parts: int) -> str | None:
         path = self.folder / _IDENTITY
         if not self.folder.exists():
             return "there is none"
@@ -121,7 +122,9 @@ class StateFolder:
             found = json.loads(path.read_text())
         except (OSError, ValueError):
             return "it was only half made"
+        if not isinstance(found, dict):
+            return "it was only half made"
         for name, wanted in asdict(identity).items():
             if found.get(name) != wanted:
                 return f"its {name.replace('_', ' ')} is {found.get(name)!r}, here it is {wanted!r}"
-        return None
+        return damage(self.folder / _RECOVERY, parts)

@@ -58,7 +58,7 @@ DOORS = {
     "psutil": ["kappawatt/sensors/host.py"],
     "pynvml": ["kappawatt/sensors/nvml.py"],
     "sklearn": ["kappawatt/demo_training.py"],
-    "sqlite3": ["kappawatt/stores/sqlite.py", "examples/downsampling/tables.py"],
+    "sqlite3": ["kappawatt/stores/sqlite.py", "dataflows/recovery_files.py", "examples/downsampling/tables.py"],
     "starlette": PAGE,
     "uvicorn": PAGE,
 }
