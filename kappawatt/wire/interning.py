@@ -59,7 +59,7 @@ class Interned:
         self._slots = np.full(256, -1, np.int64)
 
     def codes(self, words: Words, parts: Sequence[Blocks]) -> Ints:
-        """Code of each row's blocks; -1 where they are not readable or their hash is another one's."""
+        """Code of each row's blocks; -1 where they are not readable, empty, or their hash is another one's."""
         grids = [_grid(words, each) for each in parts]
         hashes = np.zeros(len(parts[0].begin), np.uint64)
         for grid, key in zip(grids, self._keys, strict=True):
@@ -69,6 +69,9 @@ class Interned:
         if len(new):
             self._learn(words, parts, grids, hashes, new)
             entry = self._find(hashes)
+        for each in parts:
+            if not each.size.all():  # nothing is no block: in whole words it looks like one of zeros
+                entry = np.where(each.size == 0, -1, entry)
         return self._verified(grids, entry)
 
     def _verified(self, grids: Sequence[U64], entry: Ints) -> Ints:

@@ -38,6 +38,13 @@ def test_unreadable_block_has_no_code():
     assert look_up(Interned(Codes(), 1), [b"!", b"a"]) == [-1, 1]
 
 
+def test_nothing_has_no_code_even_beside_a_block_of_zeros():
+    table = Interned(lambda blocks: len(blocks[0]), 1)
+
+    assert look_up(table, [b"\0"]) == [1]
+    assert look_up(table, [b"", b"\0", b""]) == [-1, 1, -1]
+
+
 def test_block_with_the_hash_of_another_has_no_code():
     one, two = b"12345678abcdefgh", b"abcdefgh12345678"
     weak = Interned(Codes(), 1, random=bytes)  # keys of equal numbers do not see an order
