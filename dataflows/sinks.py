@@ -58,7 +58,8 @@ class StorePart(StatefulSinkPartition):  # type: ignore[misc]  # as above
     def write_batch(self, items: list[Outlet]) -> None:
         """Start to write."""
         for outlet in items:
-            write_outlet(self._store, outlet, self._fence)
+            with WATCHDOG.waiting():  # orders read and write again, and the store may be away
+                write_outlet(self._store, outlet, self._fence)
             if outlet.dead:
                 self._letters.write(outlet.dead)
 

@@ -43,10 +43,10 @@ class ShardLogic:
         """Fold the epoch; state and outbox together."""
         if self._changed:
             flush = self._shard.flush()
-            self._outbox.put(flush.rows, flush.deletes, flush.dead)
+            self._outbox.put(flush.rows, flush.deletes, flush.dead, flush.orders)
             self._zones.extend(flush.zones)
             self._dumped = self._shard.dump()
-            self._changed = False
+            self._changed = self._shard.has_more  # news or not, it goes on
             self._runtime.beat()  # many prices make long epochs, a folded shard is progress
         return (STATE_VERSION, self._dumped, self._outbox.dump(), tuple(tuple(zone) for zone in self._zones))
 

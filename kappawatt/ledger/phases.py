@@ -1,14 +1,13 @@
 """Phases of a run: which one holds at each instant, and its share of the cells (docs/semantics.md §2)."""
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kappawatt.ledger.keys import wide_sums
-from kappawatt.ledger.runs import Event, Sums
+from kappawatt.ledger.runs import Event, Run
 from kappawatt.stream.split import part_before
 
 Ints = NDArray[np.int64]
@@ -26,7 +25,7 @@ class Timeline(NamedTuple):
 
 def timeline(events: Iterable[Event]) -> Timeline | None:
     """The latest-started open phase at every instant, from a run's phase events; None if there are none."""
-    marks = sorted(events, key=lambda event: (event.at, event.event_id))
+    marks = sorted(events, key=_order)
     if not marks:
         return None
     spans = _spans(marks)
@@ -63,42 +62,87 @@ def _spans(marks: list[Event]) -> list[tuple[int, str, int, str]]:
     return [span for span in spans if span[0] < span[2]]
 
 
-def shares(line: Timeline, start: Ints, end: Ints, energy_uj: Ints, water_ul: Ints, price: Ints) -> dict[str, Sums]:
-    """Each phase's share of the cells [start, end): floor differences of every integer at the phase edges.
+def settle_marks(run: Run, edge: int) -> None:
+    """Everything of a run before an instant is closed: note how long phases held, keep of the marks what counts.
+
+    Whether a phase is open at the edge is told by its last mark before it; also against marks that come too late.
+    """
+    line = timeline(run.marks)
+    if line is None or run.first_start is None or run.last_end is None:
+        return
+    edge = min(edge, run.last_end)
+    if run.edge is not None and edge <= run.edge:
+        return
+    for name, us in held_us(line, max(run.first_start, run.edge or run.first_start), edge).items():
+        if name != UNPHASED:
+            run.held[name] = run.held.get(name, 0) + us
+    run.edge = edge
+    last = {mark.values["phase"]: mark for mark in sorted(run.marks, key=_order) if mark.at < edge}
+    run.marks = [*last.values(), *(mark for mark in run.marks if mark.at >= edge)]
+
+
+def durations(run: Run, line: Timeline) -> dict[str, int]:
+    """How long each phase held in the run's span so far; what no other held is unphased."""
+    if run.first_start is None or run.last_end is None:
+        return {}
+    held = dict(run.held)
+    for name, us in held_us(line, max(run.first_start, run.edge or run.first_start), run.last_end).items():
+        if name != UNPHASED:
+            held[name] = held.get(name, 0) + us
+    return {**held, UNPHASED: run.last_end - run.first_start - sum(held.values())}
+
+
+def _order(mark: Event) -> tuple[int, str]:
+    return (mark.at, mark.event_id)
+
+
+class Cut(NamedTuple):
+    """Parts of cells: of which cell, of which phase (`names[line][phase]`), and the nine integers of each."""
+
+    owner: Ints
+    line: Ints
+    phase: Ints
+    values: Ints
+
+
+def cut(lines: Sequence[Timeline], line: Ints, start: Ints, end: Ints, values: Ints) -> Cut:
+    """The cells [start, end) cut at the edges of phases: floor differences of every integer, so that parts add up.
 
     Args:
-        line: From `timeline`.
+        lines: Timelines, one a run.
+        line: Of each cell the index of its timeline.
         start: Cells' starts, µs.
         end: Their ends, all behind the starts.
-        energy_uj: [cells, 8].
-        water_ul: [cells].
-        price: Price index of each cell, −1 if none.
+        values: [cells, integers].
     """
-    first = np.searchsorted(line.starts, start, side="right") - 1
-    last = np.searchsorted(line.starts, end - 1, side="right") - 1
-    count = last - first + 1
+    parts = [Cut(*(np.empty(0, np.int64),) * 3, np.empty((0, values.shape[1]), np.int64))]
+    span = int((end - start.min()).max()).bit_length() if len(start) else 1
+    at_once = 1 << max(0, 61 - span)  # so many timelines fit behind one another into 62 bits
+    for first in range(0, len(lines), at_once):
+        cells = np.flatnonzero((line >= first) & (line < first + at_once)) if at_once < len(lines) else slice(None)
+        found = _cut(lines[first : first + at_once], line[cells] - first, start[cells], end[cells], values[cells])
+        owner = found.owner if isinstance(cells, slice) else cells[found.owner]
+        parts.append(Cut(owner, found.line + first, found.phase, found.values))
+    return Cut(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+
+def _cut(lines: Sequence[Timeline], line: Ints, start: Ints, end: Ints, values: Ints) -> Cut:
+    """`cut` with all timelines laid behind one another on one axis: a search finds every cell's phases at once."""
+    base = int(start.min()) if len(start) else 0
+    shift = (int(end.max()) - base).bit_length() if len(start) else 1
+    starts = [np.minimum(np.maximum(each.starts, base) - base, 1 << shift) for each in lines]
+    axis = np.concatenate((*(own + (at << shift) for at, own in enumerate(starts)), [len(lines) << shift]))
+    low, high = start - base + (line << shift), end - base + (line << shift)
+    first = np.searchsorted(axis, low, side="right") - 1
+    count = np.searchsorted(axis, high - 1, side="right") - first
     owner = np.repeat(np.arange(len(start)), count)
     segment = first[owner] + np.arange(len(owner)) - (np.cumsum(count) - count)[owner]
-    ends = np.append(line.starts[1:], _EVER)
-    low = np.maximum(line.starts[segment], start[owner])
-    high = np.minimum(ends[segment], end[owner])
-    values = np.concatenate((energy_uj, water_ul[:, None]), axis=1)[owner]
-    begin, stop = start[owner][:, None], end[owner][:, None]
-    part = part_before(values, begin, stop, high[:, None]) - part_before(values, begin, stop, low[:, None])
-    return _summed(line, segment, part, price[owner])
-
-
-def _summed(line: Timeline, segment: Ints, part: Ints, price: Ints) -> dict[str, Sums]:
-    names = sorted(set(line.names))
-    code = np.array([names.index(name) for name in line.names], np.int64)[segment]
-    present, group = np.unique(code, return_inverse=True)
-    totals = wide_sums(group, len(present), part)
-    result = {names[c]: Sums(row[:8], row[8]) for c, row in zip(present.tolist(), totals, strict=True)}
-    pair, group = np.unique(code << 32 | price + 1, return_inverse=True)
-    energies = wide_sums(group, len(pair), part[:, :8].sum(axis=1)[:, None])
-    for key, (energy,) in zip(pair.tolist(), energies, strict=True):
-        result[names[key >> 32]].groups[(key & 0xFFFFFFFF) - 1] += energy
-    return result
+    begin, stop = low[owner], high[owner]
+    edges = (np.maximum(axis[segment], begin), np.minimum(axis[segment + 1], stop))
+    whole = values[owner]
+    until = [part_before(whole, begin[:, None], stop[:, None], edge[:, None]) for edge in edges]
+    behind = np.cumsum([0, *(len(each.starts) for each in lines[:-1])])
+    return Cut(owner, line[owner], segment - behind[line[owner]], until[1] - until[0])
 
 
 def held_us(line: Timeline, first: int, end: int) -> dict[str, int]:

@@ -15,6 +15,7 @@ Floats = NDArray[np.float64]
 _NONE = np.iinfo(np.int64).max
 
 
+@np.errstate(over="ignore", invalid="ignore")  # absurd factors lead beyond the doubles, as in `rounded_sum`
 def price_rows(
     book: PriceColumns, rows: int, row: Ints, price: Ints, energy_uj: Ints, pue: Floats, site_l: Floats
 ) -> list[list[Any]]:
@@ -52,6 +53,13 @@ def price_rows(
         [_name(KINDS, code) for code in _greatest(rows, row, book.kind[price])],
         [_name(LEVELS, code) for code in _greatest(rows, row, book.zone_level[price])],
     ]
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def site_water_l(water_ul: Ints, energy_uj: Ints, wue_l_per_kwh: Floats) -> Floats:
+    """`site_water` for many rows: measured water, else by the WUE (NaN: unknown) on the IT energy, else NaN."""
+    found: Floats = np.where(water_ul > 0, water_ul / 1e6, energy_uj / UJ_PER_KWH * wue_l_per_kwh)
+    return found
 
 
 def _sums(rows: int, row: Ints, terms: Floats, last: Floats | None = None) -> list[float | None]:

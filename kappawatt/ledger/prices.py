@@ -71,6 +71,30 @@ class PriceColumns:
     zone_level: Ints
 
 
+def price_columns(records: Sequence[Price]) -> PriceColumns:
+    """The columns of some records, in their order."""
+    costs = [r.price_per_kwh if r.currency is not None else None for r in records]
+    names = [r.currency if r.price_per_kwh is not None else None for r in records]
+    currencies = tuple(sorted({name for name in names if name is not None}))
+    return PriceColumns(
+        np.array([r.intensity_g_per_kwh for r in records], np.float64),
+        np.array([r.water_l_per_kwh for r in records], np.float64),
+        np.array(costs, np.float64),
+        np.array([-1 if name is None else currencies.index(name) for name in names], np.int64),
+        currencies,
+        np.array([KINDS.index(r.kind) for r in records], np.int64),
+        np.array([LEVELS.index(zone_level(r.zone)) for r in records], np.int64),
+    )
+
+
+def beats(price: Price, other: Price | None, zone: str) -> bool:
+    """Whether *price* counts before *other* (None: nothing) for cells of *zone*, where both hold."""
+    groups = fallbacks(zone)
+    if price.zone not in groups:
+        return False
+    return other is None or _rank(price, groups.index(price.zone)) > _rank(other, groups.index(other.zone))
+
+
 class PriceBook:
     """All price records of a shard, and for each (zone code, 5-min slot) that was asked for the one that counts."""
 
@@ -88,6 +112,9 @@ class PriceBook:
 
     def __getitem__(self, index: int) -> Price:
         return self._table.records[index]
+
+    def __contains__(self, price: Price) -> bool:
+        return price in self._seen
 
     def add(self, price: Price) -> list[Change]:
         """Take a record and return what it changes among the slots in use; a repeat changes nothing."""
@@ -117,19 +144,7 @@ class PriceBook:
     def columns(self) -> PriceColumns:
         """All records by column, for whole rows at once."""
         if self._columns is None:
-            records = self._table.records
-            costs = [r.price_per_kwh if r.currency is not None else None for r in records]
-            names = [r.currency if r.price_per_kwh is not None else None for r in records]
-            currencies = tuple(sorted({name for name in names if name is not None}))
-            self._columns = PriceColumns(
-                np.array([r.intensity_g_per_kwh for r in records], np.float64),
-                np.array([r.water_l_per_kwh for r in records], np.float64),
-                np.array(costs, np.float64),
-                np.array([-1 if name is None else currencies.index(name) for name in names], np.int64),
-                currencies,
-                np.array([KINDS.index(r.kind) for r in records], np.int64),
-                np.array([LEVELS.index(zone_level(r.zone)) for r in records], np.int64),
-            )
+            self._columns = price_columns(self._table.records)
         return self._columns
 
     def forget_before(self, slot: int) -> None:

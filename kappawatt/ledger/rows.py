@@ -8,11 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kappawatt.ledger.keys import RUN_SHIFT, WINDOW_SHIFT, run_of, window_of, zone_of
-from kappawatt.ledger.priced import price_rows
+from kappawatt.ledger.priced import price_rows, site_water_l
 from kappawatt.ledger.prices import PriceBook
 from kappawatt.ledger.windows import Windows
 from kappawatt.stream.table import Column, KeyedTable, reduce_by_key
-from kappawatt.units import UJ_PER_KWH
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -60,7 +59,6 @@ class RowMaker:
             water[known] -= late["water_ul"][where[known]]
         return owner // self._per_row, energy, water, window_of(cell) // self._cells_per_slot, zone_of(cell)
 
-    @np.errstate(over="ignore", invalid="ignore")  # absurd factors lead beyond the doubles, as in `rounded_sum`
     def make(
         self,
         key: Ints,
@@ -90,7 +88,7 @@ class RowMaker:
             (pair & 0xFFFFFFFF) - 1,
             groups["energy_uj"],
             pue[code],
-            np.where(site > 0, site / 1e6, total / UJ_PER_KWH * wue[code]),
+            site_water_l(site, total, wue[code]),
         )
         start = window_of(key) * self._windows.width_us
         by_kind = eight[:, 0::2] + eight[:, 1::2]

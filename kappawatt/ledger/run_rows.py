@@ -1,22 +1,18 @@
 """The rows about whole runs: `run`, `run_total`, `phase_total`, `run_metric`, `runs_by_date`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kappawatt.ledger.forgotten import is_of_host
-from kappawatt.ledger.phases import Timeline, held_us, shares, timeline
+from kappawatt.ledger.phases import durations, timeline
 from kappawatt.ledger.prices import PriceBook
+from kappawatt.ledger.repricing import Reprice
 from kappawatt.ledger.rows import Row, dates
 from kappawatt.ledger.runs import Event, Run, Sums
 from kappawatt.ledger.zones import ZoneHour
-from kappawatt.units import WINDOW_5S_US
 from kappawatt.wire.records import DeadLetter
-
-Ints = NDArray[np.int64]
 
 
 @dataclass(slots=True)
@@ -27,9 +23,11 @@ class Flush:
     deletes: dict[str, list[Row]] = field(default_factory=dict)
     zones: list[ZoneHour] = field(default_factory=list)
     dead: list[DeadLetter] = field(default_factory=list)
+    orders: list[Reprice] = field(default_factory=list)
+    """To obey after the rows of earlier flushes are in the store."""
 
     def __bool__(self) -> bool:
-        return bool(self.rows or self.deletes or self.zones or self.dead)
+        return bool(self.rows or self.deletes or self.zones or self.dead or self.orders)
 
     def put(self, table: str, rows: Iterable[Row]) -> None:
         """Add rows of a table."""
@@ -63,44 +61,18 @@ def put_run(flush: Flush, run_id: str, run: Run, prices: PriceBook) -> None:
         _put_listed(flush, run_id, run)
 
 
-class RunCells(NamedTuple):
-    """Some 5-s cells of one run: window, energies [cells, 8], water, price index."""
-
-    window: Ints
-    energy_uj: Ints
-    water_ul: Ints
-    price: Ints
-
-
-def put_phases(flush: Flush, run_id: str, run: Run, prices: PriceBook, cells: RunCells) -> None:
-    """The phases' shares of all the run's cells."""
-    line = timeline(run.marks)
-    if line is None or run.first_start is None or run.last_end is None:
-        return
-    found = _phase_shares(run, line, cells)
-    for name, sums in run.frozen_phases.items():
-        found.setdefault(name, Sums()).merge(sums)
-    held = held_us(line, run.first_start, run.last_end)
-    pue, wue = run.pue, run.wue_l_per_kwh
-    names = tuple(sorted(found))
-    flush.put("phase_total", ((run_id, n, held.get(n, 0), *found[n].columns(prices, pue, wue)) for n in names))
-    flush.drop("phase_total", ((run_id, name) for name in run.phases if name not in found))
-    run.phases = names
-
-
-def freeze_phases(run: Run, cells: RunCells) -> None:
-    """Keep the phases' shares of cells that are about to be forgotten: later marks do not change them."""
+def put_phases(flush: Flush, run_id: str, run: Run, prices: PriceBook, open_: Mapping[str, Sums]) -> None:
+    """The phases' shares of all the run's cells; *open_*: those of cells that are not closed."""
     line = timeline(run.marks)
     if line is None:
         return
-    for name, sums in _phase_shares(run, line, cells).items():
-        run.frozen_phases.setdefault(name, Sums()).merge(sums)
-
-
-def _phase_shares(run: Run, line: Timeline, cells: RunCells) -> dict[str, Sums]:
-    start = cells.window * WINDOW_5S_US
-    low, high = np.maximum(start, run.first_start or 0), np.minimum(start + WINDOW_5S_US, run.last_end or 0)
-    return shares(line, low, high, cells.energy_uj, cells.water_ul, cells.price)
+    names = tuple(sorted(run.shares.keys() | open_.keys()))
+    found = {name: run.shares.get(name, Sums()).plus(open_.get(name)) for name in names}
+    held = durations(run, line)
+    pue, wue = run.pue, run.wue_l_per_kwh
+    flush.put("phase_total", ((run_id, n, held.get(n, 0), *found[n].columns(prices, pue, wue)) for n in names))
+    flush.drop("phase_total", ((run_id, name) for name in run.phases if name not in found))
+    run.phases = names
 
 
 def _put_listed(flush: Flush, run_id: str, run: Run) -> None:

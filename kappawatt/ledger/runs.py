@@ -1,7 +1,6 @@
 """What is known of a run: its events, its sums, and the rows made of them (docs/semantics.md §2 totals, §4)."""
 
 import json
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
@@ -29,23 +28,47 @@ class Event(NamedTuple):
 
 @dataclass(slots=True)
 class Sums:
-    """Integer sums of a run or a phase. `groups` is energy by price index, −1 unpriced; Python ints have no bound."""
+    """Integer sums of a run or a phase; Python ints have no bound.
+
+    `groups` is energy by price index, −1 unpriced; `cells` says how many (5-min slot, zone)s each price is used for,
+    because one that is used for 0 µJ is used all the same.
+    """
 
     energy_uj: list[int] = field(default_factory=lambda: [0] * 8)
     water_ul: int = 0
-    groups: defaultdict[int, int] = field(default_factory=lambda: defaultdict(int))
+    groups: dict[int, int] = field(default_factory=dict)
+    cells: dict[int, int] = field(default_factory=dict)
 
     def add(self, energy_uj: Sequence[int], water_ul: int) -> None:
-        """Add energies and water; `groups` is kept apart, because prices change."""
+        """Add energies and water; what they are priced by is booked apart."""
         for column, value in enumerate(energy_uj):
             self.energy_uj[column] += value
         self.water_ul += water_ul
 
-    def merge(self, other: "Sums") -> None:
-        """Add another's sums."""
-        self.add(other.energy_uj, other.water_ul)
-        for price, energy in other.groups.items():
-            self.groups[price] += energy
+    def book(self, price: int, energy_uj: int, cells: int) -> None:
+        """Add energy under a price, in so many cells that it was not used for."""
+        self.groups[price] = self.groups.get(price, 0) + energy_uj
+        self.cells[price] = self.cells.get(price, 0) + cells
+
+    def take(self, price: int, energy_uj: int, cells: int) -> None:
+        """Take energy and cells from under a price, which is not in use any more when no cell is left."""
+        self.groups[price] -= energy_uj
+        self.cells[price] -= cells
+        if self.cells[price] == 0:
+            del self.groups[price], self.cells[price]
+
+    def move(self, before: int, after: int, energy_uj: int) -> None:
+        """One cell's price changed."""
+        self.take(before, energy_uj, 1)
+        self.book(after, energy_uj, 1)
+
+    def plus(self, other: "Sums | None") -> "Sums":
+        """The sums of both, without a count of cells."""
+        if other is None:
+            return self
+        groups = {p: self.groups.get(p, 0) + other.groups.get(p, 0) for p in self.groups.keys() | other.groups.keys()}
+        energy = [one + two for one, two in zip(self.energy_uj, other.energy_uj, strict=True)]
+        return Sums(energy, self.water_ul + other.water_ul, groups)
 
     def columns(self, prices: PriceBook, pue: float, wue: float | None) -> tuple[Any, ...]:
         """The energy and priced columns in the order of the tables."""
@@ -66,8 +89,9 @@ class Run:
     """One run of a shard. Sums only grow, events are a set: the order of arrival leaves no trace."""
 
     sums: Sums = field(default_factory=Sums)
-    frozen: dict[int, int] = field(default_factory=dict)  # groups of cells beyond the horizon
-    frozen_phases: dict[str, Sums] = field(default_factory=dict)  # shares of cells beyond the horizon
+    shares: dict[str, Sums] = field(default_factory=dict)  # by phase, of cells that are closed
+    held: dict[str, int] = field(default_factory=dict)  # µs that each phase held before `edge`
+    edge: int | None = None  # what lies before is closed: marks hold from here on
     phases: tuple[str, ...] = ()  # whose rows are in the store
     samples: int = 0
     cpu_time_us: int = 0
@@ -182,20 +206,20 @@ class Run:
 
     def price_indices(self) -> set[int]:
         """Which price records its sums rest on."""
-        groups = (self.sums.groups, self.frozen, *(sums.groups for sums in self.frozen_phases.values()))
+        groups = (self.sums.groups, *(sums.groups for sums in self.shares.values()))
         return set().union(*groups) - {UNPRICED}
 
     def dump(self) -> tuple[Any, ...]:
         """Plain state: every field, sums and events as tuples."""
         plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _NESTED}
-        phases = {name: _dump_sums(sums) for name, sums in self.frozen_phases.items()}
+        phases = {name: _dump_sums(sums) for name, sums in self.shares.items()}
         turn = None if self.turn is None else tuple(self.turn)
         marks = [tuple(mark) for mark in self.marks]
         return (
             plain,
             _dump_sums(self.sums),
-            dict(self.frozen),
             phases,
+            dict(self.held),
             {day: sorted(ids) for day, ids in self.event_ids.items()},
             dict(self.known),
             turn,
@@ -205,10 +229,10 @@ class Run:
     @classmethod
     def load(cls, state: Sequence[Any]) -> "Run":
         """A run from what `dump` gave."""
-        plain, sums, frozen, phases, event_ids, known, turn, marks = state
+        plain, sums, phases, held, event_ids, known, turn, marks = state
         run = cls(**plain)
-        run.sums, run.frozen = _load_sums(sums), dict(frozen)
-        run.frozen_phases = {name: _load_sums(value) for name, value in phases.items()}
+        run.sums = _load_sums(sums)
+        run.shares, run.held = {name: _load_sums(value) for name, value in phases.items()}, dict(held)
         run.event_ids, run.known = {day: set(ids) for day, ids in event_ids.items()}, dict(known)
         run.turn = None if turn is None else Event(*turn)
         run.marks = [Event(*mark) for mark in marks]
@@ -254,12 +278,12 @@ def is_mark(event: Event) -> bool:
     return event.type in ("phase_start", "phase_end") and not values.get("rank") and bool(values.get("phase"))
 
 
-_NESTED = ("sums", "frozen", "frozen_phases", "event_ids", "known", "turn", "marks")
+_NESTED = ("sums", "shares", "held", "event_ids", "known", "turn", "marks")
 
 
 def _dump_sums(sums: Sums) -> tuple[Any, ...]:
-    return (list(sums.energy_uj), sums.water_ul, dict(sums.groups))
+    return (tuple(sums.energy_uj), sums.water_ul, dict(sums.groups), dict(sums.cells))
 
 
 def _load_sums(state: Sequence[Any]) -> Sums:
-    return Sums(list(state[0]), state[1], defaultdict(int, state[2]))
+    return Sums(list(state[0]), state[1], dict(state[2]), dict(state[3]))

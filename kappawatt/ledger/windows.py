@@ -89,7 +89,7 @@ class Windows:
         self.touch(row)
 
     def fold_late(self, cell: Ints, energy_uj: Ints, water_ul: Ints) -> None:
-        """Take what is in the cells but must not be in the rows."""
+        """Take what is in the slots but must not be in the rows."""
         self.late.merge(cell, {"energy_uj": energy_uj, "water_ul": water_ul})
 
     def peak(self, row: Ints, energy_uj: Ints) -> None:
@@ -112,9 +112,9 @@ class Windows:
         _, known = self.rows.find(unique)
         self._dirty.append(unique[known])
 
-    def touch_run(self, run: int) -> None:
-        """All rows of a run changed."""
-        self.touch(self.rows.key[run_of(self.rows.key) == run])
+    def touch_runs(self, runs: Ints) -> None:
+        """All rows of some runs (codes) changed."""
+        self.touch(self.rows.key[np.isin(run_of(self.rows.key), runs)])
 
     def touch_open(self) -> None:
         """All rows that are not final are to be shown again."""

@@ -10,12 +10,14 @@ class Outlet(NamedTuple):
     """One owner's changes. Version of its rows = the start's fence + *flush*; an owner never repeats a flush number.
 
     dead: records that were not counted, each with its place and reason.
+    orders: changes of rows that only the store has, as plain tuples; to obey when all before is written.
     """
 
     flush: int
     rows: dict[str, list[Row]]
     deletes: dict[str, list[Row]]
     dead: list[Any]
+    orders: Sequence[Row] = ()
 
 
 class Outbox:
@@ -31,11 +33,17 @@ class Outbox:
     def __repr__(self) -> str:
         return f"<Outbox {len(self._waiting)} waiting, {self._flushes} flushes>"
 
-    def put(self, rows: dict[str, list[Row]], deletes: dict[str, list[Row]], dead: Sequence[Any] = ()) -> None:
+    def put(
+        self,
+        rows: dict[str, list[Row]],
+        deletes: dict[str, list[Row]],
+        dead: Sequence[Any] = (),
+        orders: Sequence[Row] = (),
+    ) -> None:
         """Fix changes; nothing is kept of an empty one."""
-        if rows or deletes or dead:
+        if rows or deletes or dead or orders:
             self._flushes += 1
-            self._waiting.append(Outlet(self._flushes, rows, deletes, list(dead)))
+            self._waiting.append(Outlet(self._flushes, rows, deletes, list(dead), tuple(map(tuple, orders))))
 
     def release(self) -> list[Outlet]:
         """All that is committed."""

@@ -22,10 +22,11 @@ def flow_over(log: Log, folder: Path) -> Flow:
     return Flow(log=f"file:{folder / 'log'}", store=f"sqlite:{folder / 'ledger.sqlite'}", state=folder / "state")
 
 
-def differing(flow: Flow, log: Log) -> list[str]:
+def differing(flow: Flow, log: Log, *, but: str = "") -> list[str]:
+    """What differs from the oracle, in all tables but one."""
     store = open_store(flow.store)
     try:
-        return differences(store, expected_tables(log))
+        return differences(store, {name: rows for name, rows in expected_tables(log).items() if name != but})
     finally:
         store.close()
 
@@ -65,7 +66,7 @@ def test_later_run_goes_on_over_a_longer_log(tmp_path: Path) -> None:
     write_files(log, tmp_path / "log")  # the same files, longer
     flow.run()
 
-    assert differing(flow, log) == []
+    assert differing(flow, log, but="restatement") == []  # which tells what the first run showed
 
 
 def without_expired(log: Log) -> Log:

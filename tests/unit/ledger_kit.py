@@ -12,6 +12,7 @@ from kappawatt.ledger.config import LedgerConfig
 from kappawatt.ledger.frames import Frame
 from kappawatt.ledger.inbox import Report
 from kappawatt.ledger.prices import Price
+from kappawatt.ledger.repricing import Reprice, repriced
 from kappawatt.ledger.routing import shard_of
 from kappawatt.ledger.runs import Event
 from kappawatt.ledger.shard import Shard
@@ -146,6 +147,7 @@ class Ledger:
                 self._write(table, rows)
             for part in flush.zones:
                 self.zones.replace(number, part)
+            self._obey(flush.orders)
         self._write("zone_window_1h", self.zones.flush())
         return self
 
@@ -182,6 +184,13 @@ class Ledger:
     def total(self, table: str, column: str = "energy_uj", **where: Any) -> int:
         """Sum of a column."""
         return sum(row[column] for row in self.table(table, **where))
+
+    def _obey(self, orders: Iterable[Reprice]) -> None:
+        """Price settled rows anew, as the sink does."""
+        for order in orders:
+            rows = self.table("run_window_5s", run_id=order.run_id, date=order.date)
+            near = [row for row in rows if order.since_us <= row["window_start"] <= order.until_us]
+            self._write("run_window_5s", [tuple(row.values()) for row in repriced(order, near)])
 
     def _write(self, table: str, rows: Iterable[tuple[Any, ...]]) -> None:
         description = TABLES[table]

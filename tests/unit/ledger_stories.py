@@ -38,7 +38,7 @@ class Story:
         for host in HOSTS:
             log.samples[host] = [each for each in in_order if each["host"] == host]
         tables = expected_tables(log, Parameters(lateness_us=lateness_us, told_us=told_us))
-        return {name: table for name, table in tables.items() if name not in ("accounting", "intensity")}
+        return {name: table for name, table in tables.items() if name not in ("accounting", "intensity", "restatement")}
 
 
 def instants(span_us: int) -> st.SearchStrategy[int]:

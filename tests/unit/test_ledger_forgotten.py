@@ -141,7 +141,8 @@ def sizes(shard):
     books = shard._prices
     return {
         "codes": (len(known.runs), len(known.zones), len(known.pairs), len(shard._devices._devices)),
-        "rows": (len(shard._cells), len(shard._slots), len(shard._usage._hosts), len(shard._devices._table)),
+        "rows": (len(shard._cells.fine), len(shard._cells.slots), len(shard._usage._hosts), len(shard._devices._table)),
+        "left": (len(shard._frozen._table), len(shard._phases._table), shard._phases._codes.used, len(shard._orders)),
         "prices": (len(books._seen), len(books._table.records), len(books._zones), len(books._asked)),
         "names": len(known._codes),
     }

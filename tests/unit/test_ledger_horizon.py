@@ -156,9 +156,9 @@ def test_run_that_is_over_leaves_no_windows_behind():
 
     kept = {run: {row["final"] for row in ledger.table("device_window_5m", run_id=f"run {run}")} for run in (1, 9)}
     assert kept == {1: {True}, 9: set()}
-    _, _, _, tables, windows, (_, _, devices, _), *_ = ledger.shards[0].dump()
-    sizes = [len(state[0]) for each in windows for state in each] + [len(state[0]) for state in (*tables, devices)]
-    assert max(sizes) <= 2 * 4  # two runs in each of the hours within the horizon
+    shard = ledger.shards[0]
+    windows = [len(table) for each in shard._windows for table in (each.rows, each.late, each._hosts)]
+    assert max(*windows, *map(len, (shard._cells.fine, shard._cells.slots, shard._devices._table))) <= 2 * 4
 
 
 def test_late_pieces_of_forgotten_windows_are_forgotten_too():
@@ -168,8 +168,7 @@ def test_late_pieces_of_forgotten_windows_are_forgotten_too():
 
     go(ledger, 5 * 3_600)
 
-    windows = ledger.shards[0].dump()[4]
-    assert [len(late[0]) for _, late, _ in windows] == [0, 0, 0]
+    assert [len(windows.late) for windows in ledger.shards[0]._windows] == [0, 0, 0]
 
 
 def test_first_hour_of_the_epoch_is_no_special_case():

@@ -37,7 +37,8 @@ def messages(story):
 
 
 def rows(ledger):
-    return {name: table for name, table in ledger.rows.items() if name not in ("accounting", "intensity")}
+    """All but what the shards do not know, and what tells in which order prices came."""
+    return {name: ledger.rows[name] for name in ledger.rows if name not in ("accounting", "intensity", "restatement")}
 
 
 def go(ledger, groups, *, restarts=()):
@@ -45,7 +46,9 @@ def go(ledger, groups, *, restarts=()):
     for number, group in enumerate(groups):
         for kind, record in group:
             told(ledger, kind, record)
-        coming = [each["start"] for later in groups[number + 1 :] for kind, each in later if kind == "sample"]
+        later = [each for group in groups[number + 1 :] for each in group]
+        coming = [each["start"] for kind, each in later if kind == "sample"]
+        coming += [each["at"] for kind, each in later if kind == "event" and each["type"].startswith("phase")]
         for bucket in ledger.names:
             ledger.report(min(coming, default=NEVER), bucket=bucket)
         ledger.flush()

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kappawatt.ledger.phases import UNPHASED, held_us, shares, timeline
-from kappawatt.ledger.runs import Event, is_mark
+from kappawatt.ledger.phases import UNPHASED, cut, durations, held_us, settle_marks, timeline
+from kappawatt.ledger.runs import Event, Run, is_mark
 from tests.oracle.records import MIDNIGHT, event, price, sample
 from tests.unit.ledger_kit import DAY, Ledger
 
@@ -124,39 +124,76 @@ def test_phases_hold_the_whole_span_between_them(events, first, length):
     assert held == {name: names.count(name) for name in names}
 
 
-cell = st.tuples(st.integers(-2, 25), st.integers(1, 5), st.integers(0, 2**53 - 1), st.integers(0, 99))
+cell = st.tuples(st.integers(0, 2), st.integers(-2, 25), st.integers(1, 5), st.integers(0, 2**53 - 1))
 
 
 @settings(max_examples=60)
-@given(marks, st.lists(cell, min_size=1, max_size=5), st.integers(-1, 2))
-def test_shares_are_floor_differences_and_add_up_to_the_cells(events, cells, price_index):
-    first, length, energy, water = (np.array(column, np.int64) for column in zip(*cells, strict=True))
-    eight = np.zeros((len(cells), 8), np.int64)
-    eight[:, 2], eight[:, 5] = energy, energy // 3
-    found = timeline(events)
+@given(st.lists(marks, min_size=3, max_size=3), st.lists(cell, min_size=1, max_size=5))
+def test_parts_are_floor_differences_and_add_up_to_the_cells(events, cells):
+    own, first, length, energy = (np.array(column, np.int64) for column in zip(*cells, strict=True))
+    lines = [timeline(each) for each in events]
 
-    parts = shares(found, first, first + length, eight, water, np.full(len(cells), price_index))
+    parts = cut(lines, own, first, first + length, np.stack((energy, energy // 3), axis=1))
 
-    assert [sum(part.energy_uj[column] for part in parts.values()) for column in range(8)] == (
-        [sum(column) for column in eight.T.tolist()]
-    )
-    assert sum(part.water_ul for part in parts.values()) == water.sum()
-    assert all(part.groups == {price_index: sum(part.energy_uj)} for part in parts.values())
-    plain = dict.fromkeys(parts, 0)
-    for begin, long, whole, _ in cells:
+    found = {}
+    for owner, line, phase, values in zip(*(column.tolist() for column in parts), strict=True):
+        assert line == own[owner]
+        before = found.setdefault((owner, lines[line].names[phase]), [0, 0])
+        before[:] = [one + two for one, two in zip(before, values, strict=True)]
+    plain = {}
+    for owner, (line, begin, long, whole) in enumerate(cells):
         for step in range(long):
-            plain[holds(events, begin + step)] += whole * (step + 1) // long - whole * step // long
-    assert {name: part.energy_uj[2] for name, part in parts.items()} == plain
+            before = plain.setdefault((owner, holds(events[line], begin + step)), [0, 0])
+            share = [part * (step + 1) // long - part * step // long for part in (whole, whole // 3)]
+            before[:] = [one + two for one, two in zip(before, share, strict=True)]
+    assert found == plain
 
 
-def test_sums_beyond_64_bits_are_exact():
-    many = 2000
-    start_us, eight = np.arange(many), np.full((many, 8), 2**53 - 1, np.int64)
+@pytest.mark.parametrize("far", [1 << 45, 1 << 58, (1 << 61) - 10], ids=["a year", "9000 years", "as far as it goes"])
+def test_cells_that_are_far_apart_are_cut_as_well(far):
+    lines = [timeline([start(1, "a"), stop(far, "a")]) for _ in range(5)]
+    begin = np.array([0, far - 1] * 5)
 
-    parts = shares(timeline([start(0, "a")]), start_us, start_us + 1, eight, start_us, np.full(many, 3))
+    parts = cut(lines, np.repeat(np.arange(5), 2), begin, begin + 2, np.full((10, 1), 8))
 
-    assert parts["a"].energy_uj == [many * (2**53 - 1)] * 8
-    assert parts["a"].groups == {3: 8 * many * (2**53 - 1)}
+    names = [lines[line].names[phase] for line, phase in zip(parts.line, parts.phase, strict=True)]
+    assert names == [UNPHASED, "a", "a", UNPHASED] * 5
+    assert parts.values.tolist() == [[4]] * 20
+
+
+def test_no_cells_have_no_parts():
+    none = np.empty(0, np.int64)
+
+    parts = cut([], none, none, none, np.empty((0, 9), np.int64))
+
+    assert [len(column) for column in parts] == [0, 0, 0, 0]
+
+
+def run_of(*marks, until=100):
+    run = Run(first_start=0, last_end=until)
+    run.marks.extend(marks)
+    return run
+
+
+@given(marks, st.lists(st.integers(-3, 40), max_size=4), st.integers(0, 40))
+def test_marks_that_are_settled_tell_the_same_of_what_is_open(events, edges, until):
+    run, plain = run_of(*events, until=until), run_of(*events, until=until)
+
+    for edge in edges:
+        settle_marks(run, edge)
+
+    assert durations(run, timeline(run.marks)) == durations(plain, timeline(plain.marks))
+    assert sum(durations(run, timeline(run.marks)).values()) == until
+    instants = range(max([0, *edges]), 41)
+    assert [holds(run.marks, at) for at in instants] == [holds(events, at) for at in instants]
+
+
+def test_settled_marks_are_one_a_phase():
+    run = run_of(*(mark(second, "ab"[second % 2], end=second % 4 > 1) for second in range(90)))
+
+    settle_marks(run, 80)
+
+    assert sorted(each.at for each in run.marks) == [78, 79, *range(80, 90)]
 
 
 # --- the rows of a run ------------------------------------------------------------------------------------------------
