@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, Protocol
 
 from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
@@ -58,7 +59,7 @@ class StorePart(StatefulSinkPartition):  # type: ignore[misc]  # as above
     def write_batch(self, items: list[Outlet]) -> None:
         """Start to write."""
         for outlet in items:
-            with WATCHDOG.waiting():  # orders read and write again, and the store may be away
+            with WATCHDOG.waiting() if outlet.orders else nullcontext():  # orders wait for the store
                 write_outlet(self._store, outlet, self._fence)
             if outlet.dead:
                 self._letters.write(outlet.dead)
