@@ -19,6 +19,12 @@ KINDS = ("cpu", "gpu", "memory", "other")
 
 def add(commands: Any) -> None:
     """Add the commands of this module."""
+    _add_ls(commands)
+    _add_show(commands)
+    _add_verify(commands)
+
+
+def _add_ls(commands: Any) -> None:
     ls = base.command(
         commands,
         "ls",
@@ -32,6 +38,9 @@ def add(commands: Any) -> None:
         ls.add_argument(f"--{column}", metavar="TEXT", help=f"only runs of this {column}")
     base.add_json(ls)
     base.add_settings(ls, "store")
+
+
+def _add_show(commands: Any) -> None:
     show = base.command(
         commands,
         "show",
@@ -45,6 +54,9 @@ def add(commands: Any) -> None:
     )
     base.add_json(show)
     base.add_settings(show, "store")
+
+
+def _add_verify(commands: Any) -> None:
     check = base.command(
         commands,
         "verify",

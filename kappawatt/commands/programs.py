@@ -18,6 +18,12 @@ COLLECTORS = {
 
 def add(commands: Any) -> None:
     """Add the commands of this module."""
+    _add_flow(commands)
+    _add_collect(commands)
+    _add_dash(commands)
+
+
+def _add_flow(commands: Any) -> None:
     flow = base.command(
         commands,
         "flow",
@@ -52,6 +58,9 @@ def add(commands: Any) -> None:
         "epoch_s",
         "max_device_power_w",
     )
+
+
+def _add_collect(commands: Any) -> None:
     collect = base.command(
         commands,
         "collect",
@@ -63,6 +72,9 @@ def add(commands: Any) -> None:
     )
     collect.add_argument("what", choices=tuple(COLLECTORS), help="which one")
     collect.add_argument("rest", nargs="*", metavar="FLAGS", help="its own flags")
+
+
+def _add_dash(commands: Any) -> None:
     dash = base.command(
         commands,
         "dash",

@@ -22,6 +22,13 @@ if TYPE_CHECKING:
 
 def add(commands: Any) -> None:
     """Add the commands of this module."""
+    _add_doctor(commands)
+    _add_migrate(commands)
+    _add_schema(commands)
+    _add_config(commands)
+
+
+def _add_doctor(commands: Any) -> None:
     doctor = base.command(
         commands,
         "doctor",
@@ -34,6 +41,9 @@ def add(commands: Any) -> None:
     )
     base.add_json(doctor)
     base.add_settings(doctor, "log", "registry", "store", "topic_prefix", "cpu_tdp_w")
+
+
+def _add_migrate(commands: Any) -> None:
     migrate = base.command(
         commands,
         "migrate",
@@ -57,6 +67,9 @@ def add(commands: Any) -> None:
     )
     base.add_json(migrate)
     base.add_settings(migrate, "store")
+
+
+def _add_schema(commands: Any) -> None:
     schema = base.command(
         commands,
         "schema",
@@ -70,6 +83,9 @@ def add(commands: Any) -> None:
     schema.add_argument("what", choices=("register", "check"), help="what to do")
     base.add_json(schema)
     base.add_settings(schema, "registry", "log", "topic_prefix")
+
+
+def _add_config(commands: Any) -> None:
     config = base.command(
         commands,
         "config",
