@@ -7,6 +7,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from kappawatt.stream.packing import pack, pack_keys, unpack, unpack_keys
+
 Ints = NDArray[np.int64]
 Array = NDArray[Any]
 Merge = Literal["sum", "min", "max"]
@@ -113,15 +115,19 @@ class KeyedTable:
         self._size = size
 
     def dump(self, low: int | None = None, high: int | None = None) -> tuple[Any, ...]:
-        """An independent copy of the rows with low ≤ key < high as plain arrays, for `load`."""
+        """An independent copy of the rows with low ≤ key < high, in few bytes, for `load`: their number comes first."""
         first = 0 if low is None else int(np.searchsorted(self.key, low))
         last = self._size if high is None else int(np.searchsorted(self.key, high))
-        return (self.key[first:last].copy(), {name: self[name][first:last].copy() for name in self._columns})
+        if first >= last:
+            return (0,)
+        columns = {name: pack(self[name][first:last]) for name in self._columns}
+        return (last - first, pack_keys(self.key[first:last]), columns)
 
     def load(self, state: tuple[Any, ...]) -> None:
         """Merge what `dump` gave."""
-        key, data = state
-        self.merge(key, data)
+        if state[0]:
+            rows, key, columns = state
+            self.merge(unpack_keys(key, rows), {name: unpack(column, rows) for name, column in columns.items()})
 
     def _insert(self, at: Ints, key: Ints, values: Mapping[str, Array]) -> None:
         first, size = int(at[0]), self._size + len(key)

@@ -1,5 +1,7 @@
 """The keyed table against a dict that does the same one row at a time."""
 
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -169,3 +171,32 @@ def test_empty_batch_changes_nothing(column):
     touched = table.merge(np.empty(0, np.int64), {"value": np.empty(0, column.dtype)})
 
     assert (len(touched), len(table)) == (0, 0)
+
+
+anything = st.integers(-(2**63), 2**63 - 1)
+few = st.sampled_from((0, 1, -1, 255, 256, -128, -129, 2**31, 2**32, 2**63 - 1, -(2**63)))
+
+
+@given(st.dictionaries(st.integers(-(2**62), 2**62), st.tuples(*[anything | few] * 3, st.floats(allow_nan=False))))
+def test_dump_is_exact_whatever_the_numbers(rows):
+    columns = {"a": Column("sum", 2), "b": Column("max"), "c": Column("max", dtype="float64")}
+    key = np.array(list(rows), np.int64)
+    first, second, third, fourth = (list(column) for column in zip(*rows.values(), strict=True)) if rows else ([],) * 4
+    pair = np.array([first, second], np.int64).T
+    table, again = KeyedTable(columns), KeyedTable(columns)
+    table.merge(key, {"a": pair, "b": np.array(third, np.int64), "c": np.array(fourth, np.float64)})
+
+    again.load(pickle.loads(pickle.dumps(table.dump())))
+
+    assert again.key.tolist() == table.key.tolist()
+    assert all(again[name].tolist() == table[name].tolist() for name in columns)
+
+
+def test_dump_of_small_numbers_is_small():
+    table = KeyedTable({"a": Column("sum", 8), "b": Column("sum")})
+    count = 10_000
+    small = np.zeros((count, 8), np.int64)
+    small[:, 3] = np.arange(count) % 200
+    table.merge(np.arange(count) << 32 | 5, {"a": small, "b": np.full(count, 1 << 60)})
+
+    assert len(pickle.dumps(table.dump())) < count * 2.1
