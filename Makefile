@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 LOCKED := $(PIP) install --quiet --require-hashes --only-binary :all: -r
 HERE_EDITABLE := $(PIP) install --quiet --no-deps --no-build-isolation --editable .
 
-.PHONY: help demo test unit stack stack-down lint format bench lock wheel clean
+.PHONY: help demo test chaos unit stack stack-down lint format bench lock wheel clean
 
 help:  ## this list
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +20,9 @@ demo: .venv/demo  ## the whole product on this machine; ARGS="--seconds 30 --no-
 
 test: tools lint  ## every test, on real Kafka, registry, Cassandra and Chromium; ARGS="-k spool" for some
 	@$(STACK) run -- $(BIN)/python -m pytest $(ARGS)
+
+chaos: tools  ## half an hour of kills, outages and lost records on the real servers; a table at the end
+	@$(STACK) run -- $(BIN)/python -m pytest tests/chaos $(ARGS)
 
 unit: .venv/dev  ## the tests that need neither servers nor browser
 	@$(BIN)/python -m pytest -m "not stack and not browser" $(ARGS)

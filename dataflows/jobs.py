@@ -80,11 +80,12 @@ class TargetPart(StatefulSinkPartition):  # type: ignore[misc]  # as above
 
     @logged
     def write_batch(self, items: list[Outlet]) -> None:
-        """Start to write."""
+        """Start to write; waits while the target takes no more."""
         for outlet in items:
             if outlet.dead:
                 raise KappawattError("a job gave dead records; with this engine's door it has to give them as rows")
-            write_outlet(self._target, outlet, self._fence)
+            with WATCHDOG.waiting():
+                write_outlet(self._target, outlet, self._fence)
 
     @logged
     def snapshot(self) -> Any:

@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,21 +11,21 @@ import numpy as np
 from kappawatt.emissions.names import BUCKETS
 from kappawatt.emissions.reading import Batch, Positions, Reader
 from kappawatt.errors import LogError
-from kappawatt.log.bucket_consumer import BucketConsumer, KafkaBatch
-from kappawatt.log.kafka import Failure, KafkaLog
-from kappawatt.wire import codec
+from kappawatt.log.bucket_consumer import BucketConsumer, Gap, KafkaBatch
+from kappawatt.log.kafka import APPENDED, KafkaLog
 from kappawatt.wire.columns import RawBatch
 from kappawatt.wire.records import DeadLetter
 from kappawatt.wire.registry import Registry
 
-from .letters import letter_datum
+from .kafka_letters import KafkaLetters
+from .patience import Patience
+from .process import WATCHDOG
 from .sinks import DeadLetters
 
 _LOGGER = logging.getLogger("kappawatt.flow")
 _MESSAGES = 5_000
 _LOOK_FOR_NEW_S = 10.0
 _ASK_S = 30.0
-_FLUSH_S = 30.0
 
 
 class KafkaHome:
@@ -58,6 +58,20 @@ class KafkaHome:
         why = self._registry.check("sample")
         if why is not None:
             raise LogError(f"the registry holds another schema of topic sample than this flow: {why}")
+        for topic in ("sample", "intensity", "run_event"):
+            self._check_times(self._log.name(topic), self._log.timestamp_type(topic))
+
+    def _check_times(self, name: str, found: str | None) -> None:
+        """Records must carry the broker's time: a writer's own clock is no measure for what is ahead of it."""
+        if found is None:
+            _LOGGER.warning(
+                "topic %s: not allowed to see its settings; message.timestamp.type must be %s", name, APPENDED
+            )
+        elif found != APPENDED:
+            raise LogError(
+                f"topic {name} has message.timestamp.type={found}, the flow needs {APPENDED}; "
+                f"`kafka-configs --alter --topic {name} --add-config message.timestamp.type={APPENDED}`"
+            )
 
     def missing_beginnings(self) -> list[str]:
         """Partitions whose oldest offset is not 0: retention, or somebody, removed what was before."""
@@ -84,7 +98,8 @@ class KafkaHome:
 
     def schemas(self) -> Callable[[int], Mapping[str, Any] | None]:
         """Writer schemas by registry id."""
-        return self._registry.schema_for
+        patience = Patience("asking for a writer's schema")
+        return lambda schema_id: patience.ask(lambda: self._registry.schema_for(schema_id))
 
     def _reader(self, topic: str, mine: Callable[[int], bool], positions: Any) -> Reader:
         def count() -> int:
@@ -156,9 +171,13 @@ class KafkaReader:
         if not self._bounded and time.monotonic() - self._looked > _LOOK_FOR_NEW_S:
             self._look()
         found = self._consumer.poll(_MESSAGES)
+        positions = self._consumer.positions()
+        gone = [_gone(self._topic, gap, positions[gap.partition]) for gap in self._consumer.take_gaps()]
+        return gone + self._batches(found, positions)
+
+    def _batches(self, found: KafkaBatch | None, positions: Mapping[int, int]) -> list[Batch]:
         if found is None:
             return []
-        positions = self._consumer.positions()
         numbers = set(np.unique(found.partition).tolist()) | {partition for partition, *_ in found.bad}
         return [self._batch(found, partition, positions[partition]) for partition in sorted(numbers)]
 
@@ -178,16 +197,23 @@ class KafkaReader:
         self._consumer.close()
 
     def _open(self, positions: Mapping[int, int]) -> BucketConsumer:
-        return self._log.consumer(self._topic, [p for p in range(self._count()) if self._mine(p)], positions)
+        mine = [p for p in range(self._count()) if self._mine(p)]
+        # From 0 and not from the oldest: what the topic has dropped before is a gap to be told of.
+        return self._log.consumer(self._topic, mine, {p: positions.get(p, 0) for p in mine})
 
     def _look(self) -> None:
         self._looked = time.monotonic()
         count = self._count()
         if all(p in self._consumer.partitions for p in range(count) if self._mine(p)):
             return
-        positions = self._consumer.positions()
+        try:
+            with WATCHDOG.waiting():
+                wider = self._open(self._consumer.positions())
+        except LogError as error:
+            _LOGGER.warning("new partitions of %s cannot be read yet: %s", self._topic, error)
+            return
         self._consumer.close()
-        self._consumer = self._open(positions)
+        self._consumer = wider
 
     def _batch(self, found: KafkaBatch, partition: int, after: int) -> Batch:
         source = f"{self._topic}/{partition}"
@@ -203,42 +229,17 @@ class KafkaReader:
         return Batch(source, raw, Positions("", found.offset[rows]), found.timestamp_us[rows], str(after), broken)
 
 
-class KafkaLetters:
-    """Dead letters on topic `dead_letter`, keyed by source position: a repeat after a crash has the same key."""
-
-    def __init__(self, log: KafkaLog, registry: Registry) -> None:
-        self._log, self._registry = log, registry
-        self._producer: Any = None
-        self._schema_id = 0
-        self._failed: Failure | None = None
-
-    def __repr__(self) -> str:
-        return f"<KafkaLetters {self._log!r}>"
-
-    def write(self, letters: Iterable[DeadLetter]) -> None:
-        """Hand over to the client."""
-        if self._producer is None:
-            self._schema_id = self._registry.register("dead_letter")
-            self._producer = self._log.producer()
-        for letter in letters:
-            key = f"{letter.source}@{letter.position}".encode()
-            value = codec.frame(self._schema_id, letter_datum(letter))
-            while not self._producer.send("dead_letter", key, value, self._done):
-                self._producer.poll(0.1)
-
-    def flush(self) -> None:
-        """Return when all copies have all letters.
-
-        Raises:
-            LogError: Kafka refuses them, or does not answer in time.
-        """
-        deadline = time.monotonic() + _FLUSH_S
-        while self._producer is not None and self._producer.pending:
-            self._producer.poll(0.1)
-            if time.monotonic() > deadline:
-                raise LogError(f"dead letters do not reach {self._log!r} within {_FLUSH_S:.0f} s")
-        if self._failed is not None:
-            raise LogError(f"a dead letter was refused: {self._failed.text}")
-
-    def _done(self, failure: Failure | None) -> None:
-        self._failed = failure or self._failed
+def _gone(topic: str, gap: Gap, after: int) -> Batch:
+    """No records, and a letter that names those that the topic no longer has."""
+    source = f"{topic}/{gap.partition}"
+    kept = gap.resumed > gap.wanted
+    letter = DeadLetter(
+        source=source,
+        position=f"{gap.wanted}-{gap.resumed - 1}" if kept else str(gap.wanted),
+        verdict="gone",
+        reason="retention" if kept else "made_anew",
+        payload=b"",
+    )
+    none = np.empty(0, np.int64)
+    raw = RawBatch(b"", none, none, none.astype(np.int32))
+    return Batch(source, raw, Positions("", none), none, str(after), [], [letter])

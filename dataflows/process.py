@@ -20,6 +20,7 @@ STOP = threading.Event()
 
 _WATCHDOG_S = 60.0
 _DRAIN_S = 30.0
+_WAITING = "waiting."
 
 
 def logged(method: Method) -> Method:
@@ -47,18 +48,28 @@ def stop_on_signals() -> None:
 class Watchdog:
     """Ends the process when epochs stop passing, or a drain takes too long: half-dead processes help nobody.
 
-    `beat` is called once an epoch; `waiting` is for a sink whose store is away: waiting is not death.
+    `beat` is called once an epoch; `waiting` is for a store, broker or registry that is away: waiting is not death. An
+    epoch ends for all processes of the flow or for none, so what one waits for holds off the watchdogs of all.
     """
 
     def __init__(self, limit_s: float = _WATCHDOG_S) -> None:
         self._limit_s = limit_s
         self._last = time.monotonic()
         self._stopping_since: float | None = None
-        self._waiting = False
+        self._waits = 0
+        self._mark: Path | None = None
         self._started = False
 
     def __repr__(self) -> str:
         return f"<Watchdog {time.monotonic() - self._last:.1f} s since the last epoch>"
+
+    def attach(self, folder: Path, name: str) -> None:
+        """Tell the other processes of this start in *folder* when this one waits, and hear of theirs."""
+        self._mark = folder / f"{_WAITING}{name}"
+
+    def marks(self) -> Iterator[Path]:
+        """Of all processes that wait."""
+        return iter(()) if self._mark is None else self._mark.parent.glob(f"{_WAITING}*")
 
     def start(self) -> None:
         """Watch from a daemon thread, from now on; a second call changes nothing."""
@@ -73,24 +84,39 @@ class Watchdog:
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """While the store or the log is waited for: that may take as long as they are away."""
-        self._waiting = True
+        """While the store or the log is waited for: that may take as long as they are away. For the worker thread."""
+        self._waits += 1
         try:
             yield
         finally:
-            self._waiting = False
+            self._waits -= 1
             self.beat()
+
+    def is_dead(self, now: float) -> bool:
+        """Whether nothing moves although nobody waits, or a drain does not end."""
+        if STOP.is_set() and self._stopping_since is None:
+            self._stopping_since = now
+        if self._stopping_since is not None and now - self._stopping_since > _DRAIN_S:
+            return True
+        if self._somebody_waits():
+            self._last = now
+        return now - self._last > self._limit_s
 
     def _watch(self) -> None:
         while True:
             time.sleep(1.0)
             now = time.monotonic()
-            if STOP.is_set() and self._stopping_since is None:
-                self._stopping_since = now
-            overdue = self._stopping_since is not None and now - self._stopping_since > _DRAIN_S
-            if overdue or (now - self._last > self._limit_s and not self._waiting):
+            if self.is_dead(now):
                 LOG.critical("no progress for %.0f s: ending this process, the state is kept", now - self._last)
                 os._exit(70)
+
+    def _somebody_waits(self) -> bool:
+        """Whether this process waits, which the others are told, or another one does."""
+        if self._mark is not None and self._waits:
+            self._mark.touch()
+        elif self._mark is not None:
+            self._mark.unlink(missing_ok=True)
+        return self._waits > 0 or any(self.marks())
 
 
 WATCHDOG = Watchdog()

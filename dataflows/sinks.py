@@ -2,7 +2,6 @@
 
 import zlib
 from collections.abc import Callable
-from contextlib import nullcontext
 from typing import Any, Protocol
 
 from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
@@ -57,12 +56,12 @@ class StorePart(StatefulSinkPartition):  # type: ignore[misc]  # as above
 
     @logged
     def write_batch(self, items: list[Outlet]) -> None:
-        """Start to write."""
-        for outlet in items:
-            with WATCHDOG.waiting() if outlet.orders else nullcontext():  # orders wait for the store
+        """Start to write; waits while too much is on its way, and for what an outlet orders."""
+        with WATCHDOG.waiting():
+            for outlet in items:
                 write_outlet(self._store, outlet, self._fence)
-            if outlet.dead:
-                self._letters.write(outlet.dead)
+                if outlet.dead:
+                    self._letters.write(outlet.dead)
 
     @logged
     def snapshot(self) -> Any:

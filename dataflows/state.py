@@ -80,6 +80,8 @@ class StateFolder:
             return True
         if self.folder.exists():
             LOG.warning("state %s is not used: %s; reading the whole log again", self.folder, why)
+            # First of all, so that what a crash leaves of the rest is never taken for whole.
+            (self.folder / _IDENTITY).unlink(missing_ok=True)
             shutil.rmtree(self.folder)
         recovery = self.folder / _RECOVERY
         recovery.mkdir(parents=True)

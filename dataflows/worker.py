@@ -64,6 +64,7 @@ def ledger_config(settings: FlowSettings, *, rebuilding: bool = False) -> Ledger
 def work(settings: FlowSettings, place: Place) -> None:
     """Run this process's share of the flow until the end or a drain."""
     stop_on_signals()
+    WATCHDOG.attach(place.gates, str(place.index))
     WATCHDOG.start()
     stage = place.stage
     config = ledger_config(settings, rebuilding=stage.rebuilding)

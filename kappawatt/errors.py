@@ -29,5 +29,9 @@ class LogError(KappawattError):
     """The log (files, spool or Kafka) or the registry cannot be used."""
 
 
+class LogAway(LogError):
+    """The log or the registry does not answer just now: the same question may be answered later."""
+
+
 class StoreError(KappawattError):
     """The store cannot be used."""

@@ -14,6 +14,7 @@ _SCHEMA = "see which program writes there; register its schema, or let it write 
 _BYTES = "keep the bytes (--raw FILE) and look at what wrote them; a file that was copied badly can be copied again"
 _IDS = "correct the names that the collector is given"
 _WRITER = "a collector of kappawatt does not write this: find the program that does, by collector_id and host"
+_KEEP = "let the topic keep records for longer than the flow may be down (its retention.ms)"
 _CLOCK = "set the clock of that host (chrony, NTP)"
 
 REASONS: dict[str, Reason] = {
@@ -47,6 +48,11 @@ REASONS: dict[str, Reason] = {
     "unknown_word": Reason("its kind, signal or type is none that is known", "correct what writes it"),
     "bad_pue": Reason("its PUE is below 1 or no finite number", "correct the setting pue"),
     "bad_wue": Reason("its WUE is negative or no finite number", "correct the setting wue_l_per_kwh"),
+    "retention": Reason("the topic no longer had these records when they were to be read", _KEEP),
+    "made_anew": Reason(
+        "the topic ended before the place where reading was to go on: it was made anew or cut",
+        "nothing, if that was meant: the flow reads it again from its beginning",
+    ),
 }
 """By the word in the log."""
 

@@ -55,7 +55,11 @@ def _add_ls(parts: Any) -> None:
     )
     ls.add_argument("--topic", choices=("sample", "intensity", "run_event"), help="only records of this topic")
     ls.add_argument("--reason", metavar="WORD", help="only this reason: expired, undecodable …")
-    ls.add_argument("--verdict", choices=("dead", "rejected"), help="only unreadable ones, or only refused ones")
+    ls.add_argument(
+        "--verdict",
+        choices=("dead", "rejected", "gone"),
+        help="only unreadable ones, only refused ones, or only those that the log no longer had",
+    )
     ls.add_argument("--since", metavar="WHEN", help="listed since then: 90s, 30m, 24h, 7d, or 2026-11-21T08:00Z")
     ls.add_argument("--limit", type=int, default=50, metavar="N", help="most letters to list [50]")
     base.add_json(ls)

@@ -136,7 +136,7 @@ class ControlReading:
         return all(reader.at_end(name) for reader in self._readers.values() for name in reader.partitions())
 
     def _take(self, topic: str, batch: Batch) -> list[Item]:
-        self._dead.extend(batch.broken)
+        self._dead += [*batch.gone, *batch.broken]
         items: list[Item] = []
         bounds = zip(batch.raw.start.tolist(), batch.raw.end.tolist(), batch.raw.schema_id.tolist(), strict=True)
         for index, (start, end, schema_id) in enumerate(bounds):

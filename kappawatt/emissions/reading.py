@@ -15,7 +15,10 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Records of one source partition in log order; `broken` could not even be framed and stand between them."""
+    """Records of one source partition in log order; `broken` could not even be framed and stand between them.
+
+    `gone` lists what stood before them and is no longer in the log: nobody read it, so it is in no count.
+    """
 
     partition: str
     raw: RawBatch
@@ -23,6 +26,7 @@ class Batch:
     append_us: Ints
     after: str
     broken: list[DeadLetter]
+    gone: Sequence[DeadLetter] = ()
 
     def __len__(self) -> int:
         return len(self.raw.start) + len(self.broken)

@@ -131,6 +131,7 @@ class SampleReading:
         self.reader.close()
 
     def _take(self, batch: Batch) -> list[Item]:
+        self._dead.extend(batch.gone)
         if batch.broken:
             self.bucket.add_dead(batch.partition, batch.broken, batch.after)
             self._dead.extend(batch.broken)

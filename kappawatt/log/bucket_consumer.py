@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kappawatt.errors import LogError
-from kappawatt.log.kafka import Failure, KafkaLog, Trouble, topic_partition
+from kappawatt.log.failures import Failure, Trouble
+from kappawatt.log.kafka import KafkaLog, topic_partition
 from kappawatt.retry import Outage
 from kappawatt.wire.codec import FRAME_BYTES
 
@@ -22,7 +23,10 @@ _PAUSE_S = 0.01
 
 
 class Gap(NamedTuple):
-    """Records that the topic no longer has: reading went on at `resumed` instead of `wanted`."""
+    """Records that the topic no longer has: reading went on at `resumed` instead of `wanted`.
+
+    `resumed` is the smaller one if the topic was made anew: then it is read from its beginning.
+    """
 
     partition: int
     wanted: int
@@ -65,8 +69,7 @@ class BucketConsumer:
     def __init__(self, log: KafkaLog, topic: str, partitions: Sequence[int], offsets: Mapping[int, int]) -> None:
         self.topic = log.name(topic)
         self.partitions = tuple(partitions)
-        self.gaps: list[Gap] = []
-        """What was wanted and is no longer kept; the caller takes them out."""
+        self._gaps: list[Gap] = []
         self._log = log
         self._failed: Failure | None = None
         self._outage = Outage(_logger, "reading the log", now=time.monotonic, voice=log.voice)
@@ -128,6 +131,11 @@ class BucketConsumer:
         """All that *partition* held when the broker was last asked has been given out."""
         return partition in self._ended
 
+    def take_gaps(self) -> list[Gap]:
+        """What was wanted and is no longer kept, each once; they stand before what `poll` gave last."""
+        taken, self._gaps = self._gaps, []
+        return taken
+
     def positions(self) -> dict[int, int]:
         """The offset that comes next, per partition."""
         return dict(self._next)
@@ -152,11 +160,17 @@ class BucketConsumer:
         return beginnings
 
     def _gap(self, partition: int, wanted: int, low: int) -> int:
-        self.gaps.append(Gap(partition, wanted, low))
-        _logger.warning(
-            "topic %s partition %d: offset %d is no longer there; reading goes on at %d",
-            self.topic, partition, wanted, low,
-        )  # fmt: skip
+        self._gaps.append(Gap(partition, wanted, low))
+        if low > wanted:
+            _logger.error(
+                "topic %s partition %d: %d records from offset %d on are gone, the topic no longer keeps them; "
+                "a dead letter names them, and reading goes on at %d", self.topic, partition, low - wanted, wanted, low,
+            )  # fmt: skip
+        else:
+            _logger.error(
+                "topic %s partition %d: there is no offset %d, the topic was made anew or cut; reading again from %d",
+                self.topic, partition, wanted, low,
+            )  # fmt: skip
         return low
 
     def _assign(self) -> None:

@@ -3,14 +3,13 @@
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
 from kappawatt.errors import LogError
+from kappawatt.log.failures import Failure, Trouble
 from kappawatt.log.kafka_settings import ENVIRON_PREFIX, client_settings, plain, scrubbed
 from kappawatt.retry import Voice
 from kappawatt.wire import codec
@@ -23,28 +22,11 @@ PARTITIONS = 16
 KEEP_DAYS: Mapping[str, int | None] = {"sample": 21, "dead_letter": 90}
 """How long new topics keep records, longer than the flow's horizon; None or absent: for ever."""
 
+APPENDED = "LogAppendTime"
+"""The timestamp type that topics need: the broker's clock is what event times are compared with."""
+
 _ANSWER_S = 5.0
 _DAY_MS = 86_400_000
-
-
-class Trouble(Enum):
-    """What an error means for who meets it."""
-
-    END = "end of the partition"
-    OFFSET = "the wanted offset is not there"
-    RETRY = "try again"
-    REFUSED = "not allowed"
-    MISSING = "no such topic"
-    TOO_LARGE = "too large"
-    FATAL = "this client is of no more use"
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """An error of the client, in words."""
-
-    trouble: Trouble
-    text: str
 
 
 _TROUBLES = {
@@ -151,13 +133,30 @@ class KafkaLog:
 
     def retention_s(self, topic: str) -> float | None:
         """How long *topic* keeps records, seconds; None: for ever."""
+        milliseconds = int(self._config(topic)["retention.ms"].value)
+        return None if milliseconds < 0 else milliseconds / 1000
+
+    def timestamp_type(self, topic: str) -> str | None:
+        """Whose clock stamps the records of *topic*: `LogAppendTime` or `CreateTime`; None: we may not ask.
+
+        Raises:
+            LogError: There is no such topic, or no broker.
+        """
+        try:
+            return str(self._config(topic)["message.timestamp.type"].value)
+        except LogError as error:
+            cause = error.__cause__
+            if isinstance(cause, KafkaException) and self.failure(cause.args[0]).trouble is Trouble.REFUSED:
+                return None
+            raise
+
+    def _config(self, topic: str) -> Any:
+        """The settings of *topic* by their names."""
         resource = ConfigResource(ResourceType.TOPIC, self.name(topic))
         try:
-            found = self._admin().describe_configs([resource], request_timeout=10)[resource].result(timeout=15)
+            return self._admin().describe_configs([resource], request_timeout=10)[resource].result(timeout=15)
         except KafkaException as error:
             raise self._error(f"describe topic {self.name(topic)}", error) from error
-        milliseconds = int(found["retention.ms"].value)
-        return None if milliseconds < 0 else milliseconds / 1000
 
     def producer(self) -> "KafkaProducer":
         """A producer that keeps order, repeats nothing within its life, and never lets a record time out."""
@@ -329,7 +328,7 @@ def topic_partition(topic: str, partition: int, offset: int | None = None) -> An
 def _topic_config(topic: str) -> dict[str, str]:
     days = KEEP_DAYS.get(topic)
     keep_ms = -1 if days is None else days * _DAY_MS
-    return {"cleanup.policy": "delete", "retention.ms": str(keep_ms), "message.timestamp.type": "LogAppendTime"}
+    return {"cleanup.policy": "delete", "retention.ms": str(keep_ms), "message.timestamp.type": APPENDED}
 
 
 def _remedy(trouble: Trouble) -> str:

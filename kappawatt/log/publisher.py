@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from kappawatt.errors import KappawattError, LogError
 from kappawatt.log import names
-from kappawatt.log.kafka import PARTITIONS, Failure, KafkaLog, KafkaProducer
+from kappawatt.log.failures import Failure
+from kappawatt.log.kafka import PARTITIONS, KafkaLog, KafkaProducer
 from kappawatt.log.shipment import Shipment
 from kappawatt.log.slots import Slot, slots
 from kappawatt.log.tail import Position

@@ -8,7 +8,7 @@ from pathlib import Path
 from kappawatt.errors import WireError
 from kappawatt.log.blocks import MAX_BLOCK_BYTES, SYNC_BYTES, Block, scan
 from kappawatt.log.datums import datums_of
-from kappawatt.log.kafka import Failure, Trouble
+from kappawatt.log.failures import Failure, Trouble
 from kappawatt.log.tail import FileTail, Position, Window
 from kappawatt.wire import codec
 from kappawatt.wire.reader import read_bytes, read_long

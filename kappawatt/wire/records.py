@@ -137,7 +137,10 @@ class RunEvent(_Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetter(_Record):
-    """A record that was not counted, with its bytes as read and why; `verdict` is `dead` or `rejected`."""
+    """A record that was not counted, with its bytes as read and why; `verdict` is `dead`, `rejected` or `gone`.
+
+    What is gone was never read: it has no bytes, and a range of offsets is its position.
+    """
 
     source: str
     position: str

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from kappawatt.errors import LogError
+from kappawatt.errors import LogAway, LogError
 
 from .schemas import canonical, plain_type, schema
 
@@ -15,6 +15,7 @@ LEVEL = "FULL_TRANSITIVE"
 
 _UNKNOWN_FOR_S = 30.0
 _MAX_UNKNOWN = 4096
+_TOO_MANY, _OWN_FAULT = 429, 500  # HTTP: too many requests; from here on the server's own fault
 _CLIENT = {"timeout": 10, "max.retries": 2, "retries.wait.ms": 200, "retries.max.wait.ms": 1000}
 
 
@@ -89,7 +90,7 @@ class Registry:
         """The schema of that id; None if the registry knows none, which is remembered for half a minute.
 
         Raises:
-            LogError: The registry cannot be reached.
+            LogAway: The registry cannot be reached.
         """
         known = self._schemas.get(schema_id)
         if known is not None or self._now() < self._unknown.get(schema_id, float("-inf")):
@@ -128,13 +129,14 @@ class Registry:
                     f"schema registry {self.url} refuses subject {arguments[0]}: {error.error_message}; "
                     f"a new field needs a default, no field may change its name or type ({LEVEL})"
                 ) from error
-            raise LogError(
+            busy = error.http_status_code == _TOO_MANY or error.http_status_code >= _OWN_FAULT
+            raise (LogAway if busy else LogError)(
                 f"schema registry {self.url} answers {error.http_status_code}: {error.error_message}; "
                 "check its health, and the user and rights in KAPPAWATT_REGISTRY"
             ) from error
         except Exception as error:
             # which HTTP library the client uses, and so what it raises, is the client's own affair
-            raise LogError(
+            raise LogAway(
                 f"schema registry {self.url} cannot be reached: {error or type(error).__name__}; "
                 "is it running, and is KAPPAWATT_REGISTRY its address with the path of its API?"
             ) from error

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT_S = 240
@@ -22,13 +23,17 @@ class Flow:
     state: Path
     flags: Sequence[str] = field(default_factory=tuple)
 
-    def start(self, *more: str, processes: int = 1, until_end: bool = True) -> subprocess.Popen[str]:
-        """Start it; its own messages go to the test's stderr."""
+    def start(
+        self, *more: str, processes: int = 1, until_end: bool = True, stderr: IO[str] | None = None
+    ) -> subprocess.Popen[str]:
+        """Start it; its own messages go to the test's stderr, or to the file *stderr*."""
         command = [sys.executable, "-m", "kappawatt", "flow", "--log", self.log, "--store", self.store]
         command += ["--state", str(self.state), "--processes", str(processes), "--epoch-s", "0.3", *self.flags, *more]
         command += ["--until-end"] if until_end else []
         environ = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "default"}
-        return subprocess.Popen(command, cwd=self.state.parent, env=environ, text=True, start_new_session=True)
+        return subprocess.Popen(
+            command, cwd=self.state.parent, env=environ, text=True, start_new_session=True, stderr=stderr
+        )
 
     def run(self, *more: str, processes: int = 1) -> None:
         """Run it over a bounded log to the end."""

@@ -142,7 +142,7 @@ def test_offsets_that_are_gone_are_a_gap_and_not_silence(log: KafkaLog, kafka_ad
 
     consumer.close()
     assert [each[3] for each in found] == [b"6", b"7", b"8", b"9"]
-    assert consumer.gaps == [Gap(0, 2, 6)]
+    assert consumer.take_gaps() == [Gap(0, 2, 6)]
 
 
 def test_offsets_that_go_while_reading_are_a_gap_too(log: KafkaLog, kafka_address: str, sender: Sender) -> None:
@@ -159,7 +159,7 @@ def test_offsets_that_go_while_reading_are_a_gap_too(log: KafkaLog, kafka_addres
 
     consumer.close()
     assert found == [b"6", b"7", b"8", b"9"]
-    assert consumer.gaps == [Gap(0, 0, 6)]
+    assert consumer.take_gaps() == [Gap(0, 0, 6)]
 
 
 def test_topics_are_made_once_and_left_as_they_are(log: KafkaLog) -> None:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from kappawatt.log.failures import Failure, Trouble
 from kappawatt.log.files import FileLog
-from kappawatt.log.kafka import Failure, Trouble
 from kappawatt.log.shipment import Record, Shipment, key_of
 from kappawatt.log.spool import Spool
 from kappawatt.wire import codec
