@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from kappawatt.ledger.forgotten import origin
 from kappawatt.stores import Store
 from kappawatt.stores.tables import TABLES
 from kappawatt.units import WINDOW_1H_US
@@ -26,6 +27,9 @@ _OF_RUNS = (
     "runs_by_date",
 )
 """Tables whose rows follow from the log alone; `restatement` and `alert` are history and stay."""
+
+_OF_ALL = ("run", "run_total", *_OF_RUNS)
+"""Where a run that was met stands under its own id, what came of it after it was forgotten stands no longer."""
 
 _AT = {"late": "start", "run_metric": "at", "runs_by_date": "started_at"}
 """The instant that a row is about, where it is not `window_start`."""
@@ -45,7 +49,7 @@ def sweep(store: Store, fence: int) -> Counter[str]:
     """
     reach = _reach(store, fence)
     removed: Counter[str] = Counter()
-    for table in _OF_RUNS:
+    for table in _OF_ALL:
         removed[table] = _delete(store, table, fence, _stale_of_runs(store, table, fence, reach))
     oldest = min(reach.values(), default=None)
     if oldest is not None:
@@ -73,7 +77,10 @@ def _reach(store: Store, fence: int) -> dict[str, int]:
 def _stale_of_runs(store: Store, table: str, fence: int, reach: Mapping[str, int]) -> Iterator[dict[str, Any]]:
     at = _AT.get(table, "window_start")
     for row in store.scan(table):
-        first = reach.get(str(row["run_id"]))
+        run_id = str(row["run_id"])
+        first = reach.get(origin(run_id))
+        if table not in _OF_RUNS and run_id == origin(run_id):
+            continue
         if row["version"] < fence and first is not None and row.get(at, first) >= first:
             yield row
 

@@ -7,7 +7,9 @@ from typing import Any
 from kappawatt.emissions.names import CONTROL, KEYS, STATE_VERSION, Keys
 from kappawatt.emissions.reading import Batch, OpenReader, Reader
 from kappawatt.ledger import control
+from kappawatt.ledger.config import LedgerConfig
 from kappawatt.ledger.inbox import Report
+from kappawatt.ledger.intensity_rows import IntensityRows
 from kappawatt.ledger.routing import shard_of
 from kappawatt.stream.job import Item, Runtime, Source
 from kappawatt.stream.outbox import Outbox
@@ -17,6 +19,7 @@ from kappawatt.units import FUTURE_SKEW_US, US_PER_S
 from kappawatt.wire.records import DeadLetter
 from kappawatt.wire.resolution import TopicReader
 
+_EVER = 1 << 62
 _LINGER_S = 0.02
 _REPORT_US = 60 * US_PER_S
 _TOPICS = ("intensity", "run_event")
@@ -28,13 +31,19 @@ SchemaOf = Callable[[int], Mapping[str, Any] | None]
 
 
 def source(
-    open_topic: OpenReader, schema_of: SchemaOf, runtime: Runtime, *, bounded: bool, keys: Keys = KEYS
+    config: LedgerConfig,
+    open_topic: OpenReader,
+    schema_of: SchemaOf,
+    runtime: Runtime,
+    *,
+    bounded: bool,
+    keys: Keys = KEYS,
 ) -> Source:
     """Topics `intensity` and `run_event`, all partitions."""
 
     def build(name: str, state: Any) -> EpochPart:
         positions: dict[str, Any] = {}
-        outbox, rows = Outbox(), control.IntensityRows()
+        outbox, rows = Outbox(), IntensityRows(_EVER if config.rebuilding else config.horizon_us)
         if state is not None:
             (_, positions, best), waiting = state
             outbox = Outbox(*waiting)
@@ -57,7 +66,7 @@ class ControlReading:
         self,
         readers: dict[str, Reader],
         schema_of: SchemaOf,
-        intensity: control.IntensityRows,
+        intensity: IntensityRows,
         runtime: Runtime,
         bounded: bool,
         keys: Keys = KEYS,
@@ -175,7 +184,7 @@ class ControlReading:
         if why is not None:
             return ("rejected", why)
         row = control.intensity_row(record)
-        if self._intensity.better(row):
+        if self._intensity.better(row, append_us):
             self._shown[row[:8]] = row
         price = control.price(record)
         if price is not None:

@@ -51,7 +51,7 @@ def emissions_job(
             samples.source(
                 config, open_bucket, decoder, runtime, bounded=bounded, final=final, idle_us=idle_us, keys=keys
             ),
-            control.source(open_topic, schema_of, runtime, bounded=bounded, keys=keys),
+            control.source(config, open_topic, schema_of, runtime, bounded=bounded, keys=keys),
         ),
         steps=(
             Step("ledger", keys.shards, lambda name, state: ShardLogic(name, state, config, runtime, keys)),

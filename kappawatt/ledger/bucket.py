@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kappawatt.grid import WORLD
+from kappawatt.ledger.collectors import Collectors
 from kappawatt.ledger.config import LedgerConfig
 from kappawatt.ledger.devices import DeviceSums
 from kappawatt.ledger.frames import CELL_COLUMNS, USAGE_COLUMNS, Columns, Frame, Place, Suspect
 from kappawatt.ledger.pieces import cut
 from kappawatt.ledger.routing import WINDOW_BITS, ShardOrder, frames, shard_of
 from kappawatt.ledger.verdicts import ACCEPTED, REASONS, is_long, owners, verdicts
-from kappawatt.stream.dedupe import Deduper
 from kappawatt.stream.intern import Interner
 from kappawatt.stream.table import reduce_by_key
 from kappawatt.units import MAX_READING_UJ, WINDOW_5S_US
@@ -53,7 +54,7 @@ class Verdict:
 
 
 class Bucket:
-    """State of one bucket: dedupe ranges, counters by source partition, dense codes.
+    """State of one bucket: what was seen of its collectors, counters by source partition, dense codes.
 
     Guarantee: every record added gets exactly one verdict, which depends on the order within its partition only, not on
     the batches.
@@ -62,19 +63,24 @@ class Bucket:
     def __init__(self, config: LedgerConfig, decoder: SampleDecoder) -> None:
         self._config = config
         self._decoder = decoder
-        self._dedupe = Deduper()
-        self._collectors: Interner[str] = Interner()
-        self._home: list[str] = []
-        self._places: Interner[Place] = Interner()
-        self._devices = DeviceSums(self._places)
-        self._series = np.empty((0, 5), np.int64)  # collector, place, reserved, nameless, long-named
-        self._place_order = ShardOrder(self._places.names, config.shards)
-        self._device_order = ShardOrder(self._devices.devices.names, config.shards)
-        self._wordy_layouts = np.empty(0, bool)
+        self._collectors = Collectors(config.horizon_us)
+        self._zones: set[str] = set()
         self.partitions: dict[str, PartitionCount] = {}
+        self._begin_names()
 
     def __repr__(self) -> str:
-        return f"<Bucket {len(self.partitions)} partitions, {self._dedupe!r}>"
+        return f"<Bucket {len(self.partitions)} partitions, {self._collectors!r}>"
+
+    def _begin_names(self) -> None:
+        """No name has a code; `_meet_series` gives them anew."""
+        self._places: Interner[Place] = Interner()
+        self._devices = DeviceSums(self._places)
+        self._series = np.empty(
+            (0, 6), np.int64
+        )  # collector, place, reserved, nameless, long-named, of a zone too many
+        self._place_order = ShardOrder(self._places.names, self._config.shards)
+        self._device_order = ShardOrder(self._devices.devices.names, self._config.shards)
+        self._wordy_layouts = np.empty(0, bool)
 
     def add(
         self,
@@ -107,6 +113,7 @@ class Bucket:
         count.position = after
         if len(batch.seq):
             self._judge(partition, count, batch, raw, position, append_us, watermark_us, found)
+            self._forget(partition)
         return found
 
     def add_dead(self, partition: str, letters: list[DeadLetter], after: str) -> None:
@@ -119,9 +126,8 @@ class Bucket:
     def accounting(self, partition: str) -> tuple[Any, ...]:
         """The row of table `accounting` for one source partition."""
         count = self.partitions[partition]
-        lost = sum(self._dedupe.lost(code) for code in self._dedupe.gappy if self._home[code] == partition)
         verdict = (count.counted, count.duplicate, count.rejected, count.dead)
-        return (partition, count.sent, *verdict, min(lost, _MOST), count.position)
+        return (partition, count.sent, *verdict, min(self._collectors.lost(partition), _MOST), count.position)
 
     @property
     def newest_us(self) -> int | None:
@@ -132,15 +138,14 @@ class Bucket:
     def dump(self) -> tuple[Any, ...]:
         """Plain state, independent of later changes."""
         counts = {name: tuple(getattr(c, f.name) for f in fields(c)) for name, c in self.partitions.items()}
-        return (1, counts, list(self._collectors.names), list(self._home), self._dedupe.dump())
+        return (2, counts, self._collectors.dump(), sorted(self._zones))
 
     def load(self, state: tuple[Any, ...]) -> None:
         """Take over what `dump` gave."""
-        _, counts, collectors, home, ranges = state
+        _, counts, collectors, zones = state
         self.partitions = {name: PartitionCount(*values) for name, values in counts.items()}
-        self._collectors = Interner(collectors)
-        self._home = list(home)
-        self._dedupe.load(ranges)
+        self._collectors.load(collectors)
+        self._zones = set(zones)
 
     def _judge(
         self,
@@ -155,8 +160,7 @@ class Bucket:
     ) -> None:
         self._meet_series()
         collector = self._series[batch.series, 0]
-        found.homes = self._settle(collector, partition)
-        fresh = self._dedupe.admit(collector, batch.seq)
+        fresh = self._collectors.admit(collector, batch.seq)
         count.duplicate += int(np.count_nonzero(~fresh))
         if not fresh.all():
             batch = take(batch, np.flatnonzero(fresh))
@@ -166,6 +170,7 @@ class Bucket:
             reserved=flags[:, 2] == 1,
             nameless=flags[:, 3] == 1,
             long_named=(flags[:, 4] == 1) | self._long_layouts()[batch.layout],
+            crowded=flags[:, 5] == 1,
             append_us=append_us[batch.index],
             newest_us=count.newest_us,
             config=self._config,
@@ -180,6 +185,17 @@ class Bucket:
         if len(batch.seq):
             count.newest_us = max(count.newest_us, int(batch.end_us.max()))
             self._sum_up(batch, watermark_us, found)
+        found.homes = self._collectors.note(np.unique(collector).tolist(), partition, count.newest_us)
+
+    def _forget(self, partition: str) -> None:
+        """Let go of collectors that are over, and of names when there are many: their codes are given anew."""
+        gone = False
+        if not self._config.rebuilding and self._collectors.is_due(partition, self.partitions[partition].newest_us):
+            gone = self._collectors.forget({name: count.newest_us for name, count in self.partitions.items()})
+        names = max(len(self._decoder.series), len(self._decoder.layouts), len(self._devices.devices))
+        if gone or names > self._config.names:
+            self._decoder.renew()
+            self._begin_names()
 
     def _sum_up(self, batch: Decoded, watermark_us: int | None, found: Verdict) -> None:
         if watermark_us is not None:
@@ -247,11 +263,15 @@ class Bucket:
         rows = []
         for series in fresh:
             run_id = f"~{series.host}" if series.run_id is None else series.run_id
-            place = self._places.code(Place(run_id, series.host, series.zone))
+            zone = series.zone or WORLD
+            crowded = zone not in self._zones and len(self._zones) >= self._config.zones
+            if not crowded:
+                self._zones.add(zone)
+            place = self._places.code(Place(run_id, series.host, zone))
             reserved = series.run_id is not None and series.run_id.startswith("~")
             nameless = not (series.collector_id and series.host and run_id)
             wordy = any(is_long(name) for name in series if name is not None)
-            rows.append((self._collectors.code(series.collector_id), place, reserved, nameless, wordy))
+            rows.append((self._collectors.code(series.collector_id), place, reserved, nameless, wordy, crowded))
         self._series = np.concatenate((self._series, np.array(rows, np.int64)))
         self._place_order.refresh()
 
@@ -262,20 +282,6 @@ class Bucket:
             found = [any(is_long(name) for name in layout) for layout in fresh]
             self._wordy_layouts = np.concatenate((self._wordy_layouts, np.array(found, bool)))
         return self._wordy_layouts
-
-    def _settle(self, collector: Ints, partition: str) -> set[str]:
-        """Note the lowest source partition that each collector was seen in: there its losses are booked.
-
-        Returns:
-            Where the losses of these collectors are booked, and where they were before.
-        """
-        while len(self._home) < len(self._collectors):
-            self._home.append(partition)
-        codes = np.unique(collector).tolist()
-        homes = {self._home[code] for code in codes}
-        for code in codes:
-            self._home[code] = min(partition, self._home[code])
-        return homes | {self._home[code] for code in codes}
 
     @staticmethod
     def _letter(

@@ -21,6 +21,8 @@ class LedgerConfig:
     horizon_us: What ends longer than this before the newest sample of its partition is rejected as `expired`.
     max_device_power_w: A reading above it is rejected as `implausible_power`.
     rebuilding: The whole log is read anew: nothing is expired, no run forgotten.
+    zones: Most zones that the samples of one bucket can name: 16 buckets fill the codes of a shard.
+    names: More series, layouts or devices than these make a bucket give their codes anew.
     shards: Number of virtual shards, fixed for the life of a state.
     """
 
@@ -30,4 +32,6 @@ class LedgerConfig:
     horizon_us: int = 14 * 86_400 * US_PER_S
     max_device_power_w: int = 1_000_000
     rebuilding: bool = False
+    zones: int = 255
+    names: int = 1 << 16
     shards: int = 32

@@ -61,33 +61,6 @@ def intensity_row(record: Mapping[str, Any]) -> Row:
     return (record["zone"], dates(np.array([record["valid_from"]]))[0], *(record.get(name) for name in names))
 
 
-class IntensityRows:
-    """Which record is shown of those with one key of table `intensity`: the greatest (published_at, dataset, value)."""
-
-    def __init__(self) -> None:
-        self._best: dict[Row, tuple[Any, ...]] = {}
-
-    def __repr__(self) -> str:
-        return f"<IntensityRows {len(self._best)} keys>"
-
-    def better(self, row: Row) -> bool:
-        """Whether *row* is to be shown in place of what was."""
-        key, rest = row[:8], row[8:]
-        rank = (rest[2], rest[1], rest[0], tuple(str(value) for value in rest[3:]))
-        if key in self._best and self._best[key] >= rank:
-            return False
-        self._best[key] = rank
-        return True
-
-    def dump(self) -> tuple[Any, ...]:
-        """Plain state."""
-        return tuple(self._best.items())
-
-    def load(self, state: tuple[Any, ...]) -> None:
-        """Take over what `dump` gave."""
-        self._best = dict(state)
-
-
 def judge_event(record: Mapping[str, Any], append_us: int | None = None) -> str | None:
     """Why a run event, appended to the log at an instant if one is given, is rejected; None if it is not."""
     if not (record["run_id"] and record["event_id"]):

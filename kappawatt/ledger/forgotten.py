@@ -49,9 +49,18 @@ def is_of_host(run_id: str) -> bool:
     >>> is_of_host("~h1"), is_of_host("r1"), is_of_host("~/r1"), is_of_host("~/~h1")
     (True, False, False, True)
     """
+    return origin(run_id).startswith("~")
+
+
+def origin(run_id: str) -> str:
+    """The id that a run's records have.
+
+    >>> origin("~/~/r1"), origin("~h1")
+    ('r1', '~h1')
+    """
     while run_id.startswith(_AGAIN):
         run_id = run_id.removeprefix(_AGAIN)
-    return run_id.startswith("~")
+    return run_id
 
 
 def name_for(run_id: str, known: Callable[[str], bool], forgotten: Forgotten) -> str:

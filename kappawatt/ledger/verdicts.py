@@ -16,6 +16,7 @@ REASONS = (
     "reserved_run_id",
     "empty_id",
     "long_id",
+    "too_many_zones",
     "empty_interval",
     "too_long",
     "before_epoch",
@@ -47,6 +48,7 @@ def verdicts(
     reserved: Bools,
     nameless: Bools,
     long_named: Bools,
+    crowded: Bools,
     append_us: Ints,
     newest_us: int,
     config: LedgerConfig,
@@ -58,6 +60,7 @@ def verdicts(
         reserved: Whose run_id begins with `~`.
         nameless: Whose collector_id, host or run_id is empty.
         long_named: Who has a name of more than MAX_ID_BYTES.
+        crowded: Whose zone is one too many.
         append_us: When each was appended to the log, µs.
         newest_us: Greatest accepted end of the partition before this batch, µs; very small if there is none.
         config: Bounds.
@@ -75,6 +78,7 @@ def verdicts(
         reserved,
         nameless,
         long_named,
+        crowded,
         broken,
         (length >= MAX_INTERVAL_US) | (length < 0),
         start < 0,

@@ -27,7 +27,7 @@ FEW = 16
 
 
 class SampleDecoder:
-    """Decodes batches; its codes of series and layouts stay what they are for its life.
+    """Decodes batches; its codes of series and layouts stay what they are until `renew`.
 
     Args:
         schemas: The writer's schema by its registry id; None: there is none of that id.
@@ -50,6 +50,11 @@ class SampleDecoder:
     def layouts(self) -> list[tuple[str, ...]]:
         """Device names of a sample by code."""
         return self._names.layouts
+
+    def renew(self) -> None:
+        """Forget all names: codes begin anew, so that they do not grow with what is over."""
+        self._names = Names()
+        self._writers = {}
 
     def decode(self, batch: RawBatch) -> Decoded:
         """All samples of the batch, and what in it could not be read."""

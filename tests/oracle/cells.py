@@ -72,7 +72,7 @@ class Cells:
 
     def _add_cells(self, run: str, record: Record) -> None:
         start, end = record["start"], record["end"]
-        windows = self.cells.setdefault((run, record["zone"]), {})
+        windows = self.cells.setdefault((run, record["zone"] or "WORLD"), {})
         places = [
             PILLAR.get(kind, 3) if method in MEASURED else PILLAR.get(kind, 3) + 4
             for kind, method in zip(record["kind"], record["method"], strict=True)

@@ -90,3 +90,17 @@ def test_sweeping_again_removes_nothing(store: Store, make_row: MakeRow):
     assert sweep(store, FENCE)["phase_total"] == 1
 
     assert sweep(store, FENCE)["phase_total"] == 0
+
+
+@pytest.mark.parametrize("table", ["run", "run_total", "run_window_1h"])
+def test_what_came_of_a_run_after_it_was_forgotten_goes_when_the_run_is_met(
+    store: Store, make_row: MakeRow, table: str
+):
+    run_id = met(store, make_row)
+    again = make_row(table, run_id=f"~/{run_id}", **({"window_start": AT + HOUR} if "window" in table else {}))
+    stale = put(store, table, again, OLD)
+    kept = put(store, table, make_row(table, run_id="~/not met"), OLD)
+
+    sweep(store, FENCE)
+
+    assert (has(store, table, stale), has(store, table, kept)) == (False, True)

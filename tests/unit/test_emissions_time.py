@@ -40,7 +40,11 @@ class Flow:
             idle_us=IDLE,
         )
         topics = control.source(
-            lambda topic, at: FileReader(log, topic, lambda _: True, at), lambda _: None, self.runtime, bounded=False
+            LedgerConfig(),
+            lambda topic, at: FileReader(log, topic, lambda _: True, at),
+            lambda _: None,
+            self.runtime,
+            bounded=False,
         )
         self.parts: list[EpochPart] = [topics.build(CONTROL, None), *(buckets.build(name, None) for name in BUCKETS)]
         self.shard_key = SHARDS[shard_of("r1", len(SHARDS))]

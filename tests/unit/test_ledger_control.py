@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from kappawatt.ledger.control import IntensityRows, event, intensity_row, judge_event, judge_intensity
+from kappawatt.ledger.control import event, intensity_row, judge_event, judge_intensity
 from kappawatt.ledger.control import price as price_of
 from kappawatt.stores.tables import TABLES
 from tests.oracle.records import MIDNIGHT, price
@@ -86,40 +86,6 @@ def test_factor_that_is_no_number_is_no_factor(name, value):
     found = price_of(price(currency="EUR") | {name: value})
 
     assert getattr(found, name) is None
-
-
-@pytest.mark.parametrize(
-    ("worse", "better"),
-    [
-        ({"published_at": 1}, {"published_at": 2}),
-        ({"dataset": "v1"}, {"dataset": "v2"}),
-        ({"intensity_g_per_kwh": 1.0}, {"intensity_g_per_kwh": 2.0}),
-        ({"published_at": 1, "dataset": "v2"}, {"published_at": 2, "dataset": "v1"}),
-        ({"dataset": "v1", "intensity_g_per_kwh": 9.0}, {"dataset": "v2", "intensity_g_per_kwh": 1.0}),
-    ],
-)
-def test_of_rows_with_one_key_the_greatest_is_shown(worse, better):
-    low, high = intensity_row(price() | worse), intensity_row(price() | better)
-    rising, falling = IntensityRows(), IntensityRows()
-
-    assert [rising.better(low), rising.better(high), rising.better(high)] == [True, True, False]
-    assert [falling.better(high), falling.better(low)] == [True, False]
-
-
-def test_rows_with_another_key_are_all_shown():
-    rows = IntensityRows()
-
-    assert rows.better(intensity_row(price(revision=0)))
-    assert rows.better(intensity_row(price(revision=1)))
-
-
-def test_best_rows_outlast_a_restart():
-    rows, again = IntensityRows(), IntensityRows()
-    rows.better(intensity_row(price(published_at=5)))
-
-    again.load(rows.dump())
-
-    assert [again.better(intensity_row(price(published_at=at))) for at in (4, 5, 6)] == [False, False, True]
 
 
 def test_event_keeps_what_carries_something():

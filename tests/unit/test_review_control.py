@@ -21,7 +21,7 @@ def test_epoch_takes_no_more_batches_after_enough_records(tmp_path: Path) -> Non
     def reader(topic, positions):
         return FileReader(tmp_path, topic, lambda _: True, positions)
 
-    source = control.source(reader, lambda _: None, ManualRuntime(), bounded=False)
+    source = control.source(LedgerConfig(), reader, lambda _: None, ManualRuntime(), bounded=False)
     part = source.build(CONTROL, None)
 
     first = [*part.next_batch(), *part.next_batch()]
@@ -39,7 +39,7 @@ def test_samples_may_be_read_once_what_lay_there_is_read(tmp_path: Path) -> None
     def reader(topic, positions):
         return FileReader(tmp_path, topic, lambda _: True, positions)
 
-    part = control.source(reader, lambda _: None, runtime, bounded=False).build(CONTROL, None)
+    part = control.source(LedgerConfig(), reader, lambda _: None, runtime, bounded=False).build(CONTROL, None)
     part.next_batch()
     assert not runtime.is_open(CONTROL)
 
