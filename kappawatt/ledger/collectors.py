@@ -88,12 +88,12 @@ class Collectors:
 
     def dump(self) -> tuple[Any, ...]:
         """Plain state, independent of later changes."""
-        return (self._names.names.copy(), [dict(seen) for seen in self._seen], dict(self._lost), self._dedupe.dump())
+        return (self._names.dump(), [dict(seen) for seen in self._seen], dict(self._lost), self._dedupe.dump())
 
     def load(self, state: Sequence[Any]) -> None:
         """Take over what `dump` gave."""
         names, seen, lost, ranges = state
-        self._names.load(names)
+        self._names.undump(names, str)
         self._seen = [dict(each) for each in seen]
         self._lost = dict(lost)
         self._dedupe.load(ranges)

@@ -87,7 +87,7 @@ class DeviceRows:
         """Plain state; what was not shown yet is shown after `load`."""
         dirty = np.unique(np.concatenate(self._dirty)) if self._dirty else np.empty(0, np.int64)
         return (
-            [tuple(device) for device in self._devices.names],
+            self._devices.dump(),
             self._is_gpu[: len(self._devices)].copy(),
             self._table.dump(),
             dirty,
@@ -97,7 +97,7 @@ class DeviceRows:
         """Take over what `dump` gave; the runs must be loaded before."""
         devices, is_gpu, table, dirty = state
         self._is_gpu = is_gpu.copy()
-        self._devices.load(Device(*values) for values in devices)
+        self._devices.undump(devices, Device._make)
         self._run_of = np.array([self._run(device) for device in self._devices.names], np.int64)
         self._table.load(table)
         self._dirty = [dirty]

@@ -27,6 +27,7 @@ def forget_runs(known: Places, others: Sequence[Forgetful], usage: Usage, before
 
     One that was told of since the last time is kept until the next: the log of a host that was away is being read.
     """
+    known.state.forget_events(before_us)
     gone = set(known.lives.silent_since(before_us))
     for other in others:
         other.forget_runs(gone)

@@ -82,15 +82,15 @@ class Places:
 
     def dump(self) -> tuple[Any, ...]:
         """Plain state, independent of later changes."""
-        names = (self.runs.names.copy(), self.zones.names.copy(), self.pairs.names.copy())
+        names = (self.runs.dump(), self.zones.dump(), self.pairs.dump())
         return (*names, self.state.dump(), self.lives.dump(), self.forgotten.dump())
 
     def load(self, state: Sequence[Any]) -> None:
         """Take over what `dump` gave, into new ones."""
         runs, zones, pairs, run_states, lives, forgotten = state
-        self.runs.load(runs)
-        self.zones.load(zones)
-        self.pairs.load((run, host) for run, host in pairs)
+        self.runs.undump(runs, str)
+        self.zones.undump(zones, str)
+        self.pairs.undump(pairs, tuple)
         self.run_of_pair = np.array([run for run, _ in self.pairs.names], np.int64)
         self.state.load(run_states)
         self.lives.load(lives)

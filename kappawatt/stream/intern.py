@@ -1,8 +1,9 @@
 """Dense integer codes for hashable names, so that columns can hold them."""
 
 import heapq
-from collections.abc import Hashable, Iterable
-from typing import Generic, TypeVar
+import pickle
+from collections.abc import Callable, Hashable, Iterable
+from typing import Any, Generic, TypeVar
 
 Name = TypeVar("Name", bound=Hashable)
 
@@ -57,6 +58,7 @@ class Register(Interner[Name]):
         super().__init__()
         self._blank = blank
         self._free: list[int] = []
+        self._dumped: bytes | None = None
 
     @property
     def used(self) -> int:
@@ -65,7 +67,10 @@ class Register(Interner[Name]):
 
     def code(self, name: Name) -> int:
         """The code of *name*, a free one if it has none."""
-        if name in self._codes or not self._free:
+        if name in self._codes:
+            return self._codes[name]
+        self._dumped = None
+        if not self._free:
             return super().code(name)
         found = self._codes[name] = heapq.heappop(self._free)
         self.names[found] = name
@@ -73,6 +78,7 @@ class Register(Interner[Name]):
 
     def release(self, code: int) -> None:
         """Forget the name of *code*, which nobody may use any more."""
+        self._dumped = None
         del self._codes[self.names[code]]
         self.names[code] = self._blank
         heapq.heappush(self._free, code)
@@ -81,8 +87,21 @@ class Register(Interner[Name]):
         """The codes in use."""
         return list(self._codes.values())
 
+    def dump(self) -> bytes:
+        """The names, free codes included, pickled: the same object as long as nothing changes."""
+        if self._dumped is None:
+            plain = [tuple(name) if isinstance(name, tuple) else name for name in self.names]
+            self._dumped = pickle.dumps(plain, pickle.HIGHEST_PROTOCOL)
+        return self._dumped
+
+    def undump(self, state: bytes, make: Callable[[Any], Name]) -> None:
+        """Take over what `dump` gave; *make* makes a name from its plain value."""
+        self.load(map(make, pickle.loads(state)))  # noqa: S301 our own bytes
+        self._dumped = state
+
     def load(self, names: Iterable[Name]) -> None:
         """Take over the names of another, free codes included."""
+        self._dumped = None
         self.names = list(names)
         self._codes = {name: code for code, name in enumerate(self.names) if name != self._blank}
         self._free = [code for code, name in enumerate(self.names) if name == self._blank]

@@ -136,6 +136,18 @@ def test_one_heartbeat_in_the_horizon_keeps_a_run():
     assert ledger.only("run_total", run_id="r1")["energy_uj"] == 200
 
 
+def test_ids_of_events_beyond_the_horizon_are_forgotten():
+    ledger = Ledger(horizon_us=2 * DAY, shards=1)
+    for day in range(8):
+        at_us = MIDNIGHT + day * DAY
+        ledger.event(event(event_id=f"e{day}", at=at_us, type="epoch", epoch=day)).read(at(day * DAY))
+        ledger.report(at_us + SECOND).flush()
+
+    ids = ledger.shards[0]._state[0].event_ids
+    assert sorted(each for of_day in ids.values() for each in of_day) == ["e5", "e6", "e7"]
+    assert len(ledger.table("run_metric")) == 8
+
+
 def sizes(shard):
     known = shard._known
     books = shard._prices
