@@ -16,8 +16,6 @@ from .readings import Decoder, Readings
 Ints = NDArray[np.int64]
 Row = tuple[Any, ...]
 
-WIDTH_MS = 60_000
-LATENESS_MS = 15_000
 HORIZON_MS = 3_600_000
 """How far back of its partition's newest reading a reading is taken at all: bounds what is kept against repeats."""
 FUTURE_MS = 300_000
@@ -26,6 +24,17 @@ MAX_MW = MAX_ROOT
 """3 MW: the greatest power whose square fits into 64 bits, in mW²."""
 
 _LONG_AGO = -(1 << 62)
+
+
+@dataclass(frozen=True, slots=True)
+class Minutes:
+    """How long windows are, and how long after its end a window still takes readings."""
+
+    width_ms: int = 60_000
+    lateness_ms: int = 15_000
+
+
+MINUTES = Minutes()
 
 
 class Frame(NamedTuple):
@@ -62,7 +71,8 @@ class Verdicts:
 class Intake:
     """Counters by partition, and the identities of the readings within the horizon."""
 
-    def __init__(self) -> None:
+    def __init__(self, minutes: Minutes) -> None:
+        self._minutes = minutes
         self._decoder = Decoder()
         self._recent: dict[str, RecentSet] = {}
         self.counts: dict[str, Count] = {}
@@ -81,14 +91,15 @@ class Intake:
             letters.append(self._letter(partition, chunk, int(batch.index[row]), "rejected", REASONS[reason[row]]))
         count.rejected += int(np.count_nonzero(reason))
         good = np.flatnonzero(reason == 0)
-        recent = self._recent.setdefault(partition, RecentSet(WIDTH_MS))
+        recent = self._recent.setdefault(partition, RecentSet(self._minutes.width_ms))
         fresh = recent.admit(batch.meter[good], batch.timestamp_ms[good])
         count.duplicate += int(np.count_nonzero(~fresh))
         good = good[fresh]
         count.counted += len(good)
         count.newest_ms = int(newest[-1]) if len(newest) else count.newest_ms
         recent.forget_before(count.newest_ms - HORIZON_MS)
-        over = (batch.timestamp_ms[good] // WIDTH_MS + 1) * WIDTH_MS + LATENESS_MS <= newest[good]
+        width, lateness = self._minutes.width_ms, self._minutes.lateness_ms
+        over = (batch.timestamp_ms[good] // width + 1) * width + lateness <= newest[good]
         return Verdicts(self._frame(batch, good[~over]), late_rows(self._frame(batch, good[over])), letters)
 
     def accounting(self, partition: str) -> Row:
@@ -107,7 +118,7 @@ class Intake:
         self.counts = {name: Count(*values) for name, values in counts.items()}
         self._decoder.meters.load(meters)
         for name, dumped in recent.items():
-            self._recent[name] = RecentSet(WIDTH_MS)
+            self._recent[name] = RecentSet(self._minutes.width_ms)
             self._recent[name].load(dumped)
 
     def _rejected(self, batch: Readings, newest_ms: int, most_ms: int) -> tuple[Ints, Ints]:

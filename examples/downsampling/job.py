@@ -17,7 +17,7 @@ from kappawatt.stream.wide import WIDE, squares, whole
 from kappawatt.stream.windows import Rows, Status, TumblingWindows
 
 from . import files
-from .intake import LATENESS_MS, WIDTH_MS, Frame, Intake, Row, late_rows
+from .intake import MINUTES, Frame, Intake, Minutes, Row, late_rows
 
 BUCKETS = tuple(f"b{bucket}" for bucket in range(4))
 SHARDS = tuple(f"s{shard}" for shard in range(8))
@@ -42,7 +42,9 @@ class Report(NamedTuple):
     ended: bool = False
 
 
-def downsampling_job(log: Path, runtime: Runtime, *, until_end: bool, idle_us: int = 10_000_000) -> Job:
+def downsampling_job(
+    log: Path, runtime: Runtime, *, until_end: bool, idle_us: int = 10_000_000, minutes: Minutes = MINUTES
+) -> Job:
     """Readings of the files in *log* to a row per meter and minute.
 
     Args:
@@ -50,14 +52,21 @@ def downsampling_job(log: Path, runtime: Runtime, *, until_end: bool, idle_us: i
         runtime: What parts ask of the process that they run in.
         until_end: Read what is there, give all rows as final, end.
         idle_us: How long a file is silent at its end until it holds nobody back.
+        minutes: The windows, minutes by default.
     """
 
     def part(name: str, state: Any) -> EpochPart:
         inner, waiting = state or (None, ((), 0))
-        reading = BucketReading(name, log, runtime, inner, until_end=until_end, idle_us=idle_us)
+        intake = Intake(minutes)
+        if inner is not None:
+            intake.load(inner)
+        reading = BucketReading(name, log, runtime, intake, until_end=until_end, idle_us=idle_us)
         return EpochPart(name, reading, Ticks(SHARDS), Outbox(*waiting), runtime)
 
-    return Job("downsampling", sources=(Source("readings", BUCKETS, part),), steps=(Step("windows", SHARDS, Shard),))
+    def shard(name: str, state: Any) -> Shard:
+        return Shard(name, state, minutes)
+
+    return Job("downsampling", sources=(Source("readings", BUCKETS, part),), steps=(Step("windows", SHARDS, shard),))
 
 
 def bucket_of(partition: str) -> str:
@@ -73,12 +82,11 @@ def shard_of(meter: str) -> str:
 class BucketReading:
     """A source part: reads its files, judges their records, sends counted ones to their shards."""
 
-    def __init__(self, name: str, log: Path, runtime: Runtime, state: Any, *, until_end: bool, idle_us: int) -> None:
-        self._name, self._log, self._runtime = name, log, runtime
+    def __init__(
+        self, name: str, log: Path, runtime: Runtime, intake: Intake, *, until_end: bool, idle_us: int
+    ) -> None:
+        self._name, self._log, self._runtime, self._intake = name, log, runtime, intake
         self._until_end, self._idle_us = until_end, 0 if until_end else idle_us
-        self._intake = Intake()
-        if state is not None:
-            self._intake.load(state)
         self._clocks: dict[str, PartitionClock] = {}
         self._told: tuple[bool, int | None] | None = None
         self._changed: set[str] = set()
@@ -186,9 +194,9 @@ def _by_shard(frame: Frame) -> list[Item]:
 class Shard:
     """A step's key: the windows of some meters. Messages are folded when the epoch ends, so their order is nothing."""
 
-    def __init__(self, name: str, state: Any) -> None:
+    def __init__(self, name: str, state: Any, minutes: Minutes) -> None:
         self._name = name
-        self._windows = TumblingWindows(WIDTH_MS, LATENESS_MS, COLUMNS)
+        self._windows = TumblingWindows(minutes.width_ms, minutes.lateness_ms, COLUMNS)
         self._meters: Interner[str] = Interner()
         self._watermark = MinWatermark(BUCKETS)
         self._running = set(BUCKETS)
