@@ -73,6 +73,27 @@ def test_examples_of_the_driver_give_what_the_document_shows():
     assert doctest.testfile(str(ROOT / "docs/testing.md"), module_relative=False).failed == 0
 
 
+def test_every_test_that_a_guarantee_rests_on_exists():
+    files = {path.name: path.read_text() for path in (ROOT / "tests").rglob("test_*.py")}
+    named = re.findall(r"`(test_\w+\.py)::(\*|\w+)`", (ROOT / "docs/guarantees.md").read_text())
+    missing = [
+        f"{file}::{name}"
+        for file, name in named
+        if file not in files or (name != "*" and f"def {name}(" not in files[file])
+    ]
+
+    assert len(named) > 40
+    assert missing == []
+
+
+def test_guarantees_are_sorted_by_topic():
+    table = (ROOT / "docs/guarantees.md").read_text().partition("\n## ")[0]
+    topics = re.findall(r"^\| ([A-Z]\w+) \|", table, re.MULTILINE)
+
+    assert len(topics) > 20
+    assert topics == sorted(topics)
+
+
 def test_data_attribution_is_in_the_readme():
     assert "Ember" in README
     assert "CC BY 4.0" in README
