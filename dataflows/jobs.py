@@ -44,7 +44,7 @@ def run(
         fence = target.raise_fence(time.time_ns() // 1_000)
         job = make_job(Process(Gates(folder.gates())))
         cli_main(
-            dataflow(job, TargetSink(target, fence)),
+            dataflow(job, TargetSink(target, fence), folder.give_up),
             epoch_interval=timedelta(seconds=epoch_s),
             recovery_config=folder.recovery(),
         )

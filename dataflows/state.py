@@ -23,6 +23,7 @@ LOG = logging.getLogger("kappawatt.flow")
 
 _IDENTITY = "identity.json"
 _RECOVERY = "recovery"
+_UNFIT = "unfit.json"
 _REBUILD = "rebuild.json"
 _GATES = "gates"
 
@@ -101,6 +102,10 @@ class StateFolder:
         """What was left of the earlier life is swept."""
         (self.folder / _REBUILD).unlink()
 
+    def give_up(self, why: str) -> None:
+        """Nothing can resume from this state: the next start reads the log again."""
+        write_json(self.folder / _UNFIT, {"why": why})
+
     def recovery(self) -> RecoveryConfig:
         """For Bytewax."""
         return RecoveryConfig(self.folder / _RECOVERY)
@@ -126,6 +131,9 @@ class StateFolder:
             return "it was only half made"
         if not isinstance(found, dict):
             return "it was only half made"
+        given_up = read_json(self.folder / _UNFIT).get("why")
+        if given_up is not None:
+            return str(given_up)
         for name, wanted in asdict(identity).items():
             if found.get(name) != wanted:
                 return f"its {name.replace('_', ' ')} is {found.get(name)!r}, here it is {wanted!r}"

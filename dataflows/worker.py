@@ -13,6 +13,7 @@ from bytewax.run import cli_main
 
 from kappawatt.emissions.job import emissions_job
 from kappawatt.emissions.names import SHARDS
+from kappawatt.emissions.rings import with_journals
 from kappawatt.ledger.config import LedgerConfig
 from kappawatt.settings import FlowSettings
 from kappawatt.stores import open_store
@@ -81,13 +82,14 @@ def work(settings: FlowSettings, place: Place) -> None:
         idle_us=round(settings.idle_s * 1e6),
     )
     sink = StoreSink(lambda: open_store(settings.store), home.letters, place.fence)
+    state = StateFolder(Path(settings.state))
     alone = len(place.addresses) < 2
     cli_main(
-        dataflow(job, sink),
+        dataflow(with_journals(job, config), sink, state.give_up),
         process_id=None if alone else place.index,
         addresses=None if alone else place.addresses,
         epoch_interval=timedelta(seconds=settings.epoch_s),
-        recovery_config=StateFolder(Path(settings.state)).recovery(),
+        recovery_config=state.recovery(),
     )
 
 

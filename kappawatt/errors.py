@@ -35,3 +35,7 @@ class LogAway(LogError):
 
 class StoreError(KappawattError):
     """The store cannot be used."""
+
+
+class StateError(KappawattError):
+    """Kept state does not fit together; it can be made anew from the log."""

@@ -20,8 +20,7 @@ class ShardLogic:
         self._shard = Shard(config, keys.buckets, (CONTROL,))
         self._outbox = Outbox()
         self._zones: list[ZoneHour] = []
-        self._changed = True
-        self._dumped: Any = None
+        self._changed = False
         if state is not None:
             _, dumped, outbox, zones = state
             self._shard.load(dumped)
@@ -40,15 +39,27 @@ class ShardLogic:
         return items
 
     def snapshot(self) -> Any:
-        """Fold the epoch; state and outbox together."""
-        if self._changed:
-            flush = self._shard.flush()
-            self._outbox.put(flush.rows, flush.deletes, flush.dead, flush.orders)
-            self._zones.extend(flush.zones)
-            self._dumped = self._shard.dump()
-            self._changed = self._shard.has_more  # news or not, it goes on
-            self._runtime.beat()  # many prices make long epochs, a folded shard is progress
-        return (STATE_VERSION, self._dumped, self._outbox.dump(), tuple(tuple(zone) for zone in self._zones))
+        """Fold the epoch; the whole state."""
+        if self._changed or self.has_more():
+            self.fold()
+        return self.dump()
+
+    def has_more(self) -> bool:
+        """Whether the last fold left work for the next one, news or not."""
+        return self._shard.has_more
+
+    def fold(self) -> None:
+        """Take the epoch's messages into the shard, and fix the rows that they change."""
+        flush = self._shard.flush()
+        self._outbox.put(flush.rows, flush.deletes, flush.dead, flush.orders)
+        self._zones.extend(flush.zones)
+        self._changed = False
+        self._runtime.beat()  # many prices make long epochs, a folded shard is progress
+
+    def dump(self) -> Any:
+        """State and outbox together."""
+        zones = tuple(tuple(zone) for zone in self._zones)
+        return (STATE_VERSION, self._shard.dump(), self._outbox.dump(), zones)
 
 
 class ZoneLogic:
@@ -73,8 +84,20 @@ class ZoneLogic:
         return items
 
     def snapshot(self) -> Any:
-        """Rows of the zone hours that changed, fixed together with the state."""
+        """Fold the epoch; the whole state."""
+        self.fold()
+        return self.dump()
+
+    def has_more(self) -> bool:
+        """Never: a fold does all."""
+        return False
+
+    def fold(self) -> None:
+        """Fix the rows of the zone hours that changed."""
         rows = self._totals.flush()
         self._totals.forget_before(self._totals.newest_over - self._horizon_hours)
         self._outbox.put({"zone_window_1h": rows} if rows else {}, {})
+
+    def dump(self) -> Any:
+        """State and outbox together."""
         return (STATE_VERSION, self._totals.dump(), self._outbox.dump())

@@ -8,7 +8,7 @@ commit, and parts read on from the positions in theirs. What is given out in an 
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 Item = tuple[str, Any]
 """A key and a value. An `Outlet` leaves the job, its key is its owner; any other value goes to the key's step."""
@@ -62,6 +62,34 @@ class Logic(Protocol):
         """Plain state, independent of later changes, at the end of an epoch in which the key was woken."""
 
 
+@runtime_checkable
+class Ending(Protocol):
+    """A `Logic` that has something to give when the input is over."""
+
+    def on_end(self) -> list[Item]:
+        """The input is over, by a drain or for good: items before the last snapshot."""
+
+
+class Folding(Logic, Protocol):
+    """A `Logic` whose state is a function of what it took by epochs, so that a journal can stand for snapshots.
+
+    Two of them that took the same values in the same epochs give the same items and the same `dump`.
+    """
+
+    def has_more(self) -> bool:
+        """Whether the next epoch in which the key is woken is to be folded even if nothing comes in it."""
+
+    def fold(self) -> None:
+        """The epoch is over: take into the state what came in it. Only called if something came or there is more."""
+
+    def dump(self) -> Any:
+        """Plain state as the last `fold` left it, between a fold and the next values."""
+
+
+def _deaf(kept: Any) -> None:
+    """Most steps need no word of kept states beyond their keys' own."""
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """Parts by fixed names; `build(part, state or None)` makes one."""
@@ -73,11 +101,15 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Keys by fixed names; `build(key, state or None)` makes the logic of one."""
+    """Keys by fixed names; `build(key, state or None)` makes the logic of one.
+
+    hear: Is told every kept state of the step when the engine reads it, which may be long before the key is woken.
+    """
 
     step_id: str
     keys: tuple[str, ...]
     build: Callable[[str, Any], Logic]
+    hear: Callable[[Any], None] = _deaf
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ class Ticks:
 
     An engine opens an epoch only after the commit of the one before, and snapshots every key that was woken in it; idle
     keys of the first step are left asleep, so that they cost nothing. After a start all are woken: any may hold an
-    outbox.
+    outbox; and once more, for keys whose kept state came after the first ticks.
 
     Args:
         first: Keys of the step that parts address.
@@ -29,6 +29,7 @@ class Ticks:
     def __init__(self, first: Sequence[str], behind: Sequence[str] = ()) -> None:
         self._first, self._behind = frozenset(first), tuple(behind)
         self._addressed: set[str] = set(first)
+        self._starting = True
         self._behind_due = True
 
     def __repr__(self) -> str:
@@ -44,5 +45,6 @@ class Ticks:
         behind = self._behind if self._behind_due else ()
         # The steps behind hear from the first in this epoch, and release in the next.
         self._behind_due = bool(woken)
-        self._addressed = set()
+        self._addressed = set(self._first) if self._starting else set()
+        self._starting = False
         return [(key, TICK) for key in (*woken, *behind)]

@@ -7,6 +7,7 @@ from typing import Any, Self
 from kappawatt.emissions.job import emissions_job
 from kappawatt.emissions.names import Keys, bucket_of, few_keys
 from kappawatt.emissions.reading import Reader
+from kappawatt.emissions.rings import with_journals
 from kappawatt.ledger.config import LedgerConfig
 from kappawatt.stores import Store
 from kappawatt.stream.job import Job, Runtime
@@ -110,7 +111,7 @@ class EmissionsDriver(JobDriver):
         def topic(name: str, positions: Any) -> Reader:
             return self.log.reader(name, lambda _: True, positions, bounded=until_end)
 
-        return emissions_job(
+        job = emissions_job(
             self._config,
             runtime,
             open_bucket=bucket,
@@ -122,6 +123,7 @@ class EmissionsDriver(JobDriver):
             idle_us=self._idle_us,
             keys=self._keys,
         )
+        return with_journals(job, self._config)
 
     def _bucket(self, partition: str) -> int:
         number = int(partition) if partition.isdecimal() else bucket_of(partition)

@@ -10,7 +10,7 @@ from typing import Any
 from kappawatt.errors import KappawattError
 from kappawatt.stores import Store
 from kappawatt.stores.outlets import write_outlet
-from kappawatt.stream.job import Item, Job, Logic, Part, Runtime
+from kappawatt.stream.job import Ending, Item, Job, Logic, Part, Runtime
 from kappawatt.stream.outbox import Outlet
 
 Name = tuple[str, str]
@@ -20,8 +20,8 @@ MakeJob = Callable[[Runtime], Job]
 
 
 def spread(name: str, processes: int) -> int:
-    """The process that a part or key is in, if nobody says otherwise."""
-    return zlib.crc32(name.encode()) % processes
+    """The process that a part or key is in, if nobody says otherwise; a key and its journal are in the same."""
+    return zlib.crc32(name.partition(".")[0].encode()) % processes
 
 
 class Start:
@@ -67,6 +67,7 @@ class Start:
         self.letters: list[Any] = []
         """Dead records of this epoch that are not durable yet."""
         self._build_parts()
+        self._tell_kept()
 
     def __repr__(self) -> str:
         return f"<Start fence {self.fence}, {len(self.parts)} parts, {len(self._woken)} keys woken>"
@@ -103,6 +104,8 @@ class Start:
         for name in self._shuffled(self.open_parts):
             self.end_epoch_of(name)
         self._deliver(everything=True)
+        if not self.parts:
+            self._end()
         for number, step in enumerate(self._jobs[0].steps):
             for key in self._shuffled(sorted(key for key in self._woken if self._steps[key] == number)):
                 self._snapshots[step.step_id, key] = self._logics[key].snapshot()
@@ -131,6 +134,23 @@ class Start:
                 state = self._state(source.step_id, name)
                 self.parts[name] = self._jobs[process].sources[number].build(name, state)
                 self._source[name] = source.step_id
+
+    def _tell_kept(self) -> None:
+        """Let steps hear all that is kept of their keys, in the process of each."""
+        numbers = {step.step_id: number for number, step in enumerate(self._jobs[0].steps)}
+        for step_id, name in self._committed:
+            if step_id in numbers:
+                self._jobs[self._process(name)].steps[numbers[step_id]].hear(self._state(step_id, name))
+
+    def _end(self) -> None:
+        """The input is over: every key that is awake says its last, and is asked for a snapshot."""
+        for number in range(len(self._jobs[0].steps)):
+            for key in [key for key in self._logics if self._steps[key] == number]:
+                logic = self._logics[key]
+                self._woken.add(key)
+                if isinstance(logic, Ending):
+                    self._send(logic.on_end(), self._process(key), number)
+            self._deliver(everything=True)
 
     def _process(self, name: str) -> int:
         return self._assign(name, len(self._jobs)) if len(self._jobs) > 1 else 0

@@ -51,6 +51,6 @@ def test_samples_may_be_read_once_what_lay_there_is_read(tmp_path: Path) -> None
 def test_folded_shard_is_a_heartbeat() -> None:
     runtime = ManualRuntime()
 
-    ShardLogic(SHARDS[0], None, LedgerConfig(), runtime).snapshot()
+    ShardLogic(SHARDS[0], None, LedgerConfig(), runtime).fold()
 
     assert runtime.beats == 1

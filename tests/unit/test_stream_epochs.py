@@ -100,11 +100,12 @@ def test_crashes_only_repeat_what_was_released(log, when):
 
 def test_ticks_wake_who_was_addressed_and_the_steps_behind_one_epoch_later():
     ticks = Ticks(KEYS, BEHIND)
-    all_at_first = ticks.begin()
+    all_at_first, all_once_more = ticks.begin(), ticks.begin()
     behind_only = ticks.begin()
     ticks.sent([("k1", "item"), ("elsewhere", "item")])
 
     assert sorted(all_at_first) == [("k0", TICK), ("k1", TICK), ("z0", TICK)]
+    assert sorted(all_once_more) == sorted(all_at_first)
     assert behind_only == [("z0", TICK)]
     assert ticks.begin() == [("k1", TICK)]
     assert ticks.begin() == [("z0", TICK)]
