@@ -81,7 +81,7 @@ class Intake:
         """Judge the records of a chunk: dead, rejected, duplicate, or counted; of the counted, who is late."""
         count = self.counts.setdefault(partition, Count())
         batch = self._decoder.decode(chunk.buffer, chunk.start, chunk.end)
-        letters = [(partition, place, "dead", "damaged", piece) for place, piece in chunk.damaged]
+        letters = [(partition, place, "dead", "damaged", piece.hex()) for place, piece in chunk.damaged]
         letters += [self._letter(partition, chunk, index, "dead", "undecodable") for index in batch.dead]
         count.sent += len(chunk.start) + len(chunk.damaged)
         count.dead += len(letters)
@@ -145,7 +145,7 @@ class Intake:
     @staticmethod
     def _letter(partition: str, chunk: Chunk, index: int, verdict: str, reason: str) -> Row:
         payload = chunk.buffer[int(chunk.start[index]) : int(chunk.end[index])]
-        return (partition, chunk.base + int(chunk.start[index]), verdict, reason, payload)
+        return (partition, chunk.base + int(chunk.start[index]), verdict, reason, payload.hex())
 
 
 REASONS = ("", "implausible_value", "empty_identifier", "implausible_time", "expired")

@@ -76,7 +76,7 @@ def test_killed_and_resumed_it_gives_the_rows_of_a_plain_loop(tmp_path):
 
     assert process.wait(LIMIT_S) == 0
     tables = Tables(tmp_path / "store.sqlite")
-    assert shown(tables) == answer(log, now_ms=now_ms)
+    assert shown(tables.rows) == answer(log, now_ms=now_ms)
     assert tables.rows("late") != []
     tables.close()
 

@@ -63,11 +63,11 @@ def row(meter, start, values):
     return (meter, start, len(values), sum(values), min(values), max(values), *floats, "final")
 
 
-def shown(tables):
-    """The tables of a store as `answer` gives them."""
+def shown(rows):
+    """The tables as `answer` gives them; *rows* gives the rows of one."""
     return {
-        "window": sorted(tables.rows("window")),
-        "late": sorted(tables.rows("late")),
-        "letter": sorted((name, verdict, reason) for name, _, verdict, reason, _ in tables.rows("letter")),
-        "accounting": [each[:-1] for each in tables.rows("accounting")],
+        "window": sorted(rows("window")),
+        "late": sorted(rows("late")),
+        "letter": sorted((name, verdict, reason) for name, _, verdict, reason, _ in rows("letter")),
+        "accounting": [each[:-1] for each in rows("accounting")],
     }

@@ -1,9 +1,7 @@
 """The second job, without an engine: what it gives for any log, batch, epoch and crash is what a plain loop gives."""
 
-import pickle
 import struct
 import time
-from collections import defaultdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -18,15 +16,14 @@ from examples.downsampling.job import downsampling_job
 from examples.downsampling.readings import SCHEMA, Decoder, encode
 from examples.downsampling.tables import TABLES, Tables
 from kappawatt.errors import WireError
-from kappawatt.stream.outbox import Outlet
-from kappawatt.stream.target import write_outlet
-from kappawatt.testing.runtime import ManualRuntime
+from kappawatt.stores.tables import Kind, Table
+from kappawatt.testing.driver import JobDriver
+from kappawatt.testing.store import MemoryStore
 from kappawatt.wire import codec
 from tests.unit.downsampling_oracle import answer, shown
 
 NOON = 1_700_000_040_000 // 60_000 * 60_000
 MINUTE = 60_000
-MEMORY = Path(":memory:")  # SQLite's name for it
 
 any_long = st.integers(-(2**63), 2**63 - 1)
 identifier = st.sampled_from(("m1", "m2", "Zähler 3", "")) | st.text(max_size=5) | st.just("x" * 2_000)
@@ -72,66 +69,39 @@ def test_damaged_bytes_are_judged_as_by_the_exact_reader(junk, at, datums):
     assert columns_of(Decoder(), changed) == one_by_one(changed)
 
 
-class Engine:
-    """The promises of an engine, in one thread: epochs of some polls, a commit, outlets into the store, crashes."""
+def described(name):
+    """A table of the example, as the driver's store takes it."""
+    key, columns = TABLES[name]
+    names = columns.split()
+    kinds = {each: Kind.TEXT if each in TEXTS else Kind.DOUBLE if each in DOUBLES else Kind.BIGINT for each in names}
+    return Table(name, (names[0],), tuple(names[1:key]), kinds)
 
-    def __init__(self, log, store, *, until_end=True):
-        self.log, self.tables, self.until_end = log, Tables(store), until_end
-        self.committed, self.fence = {}, 0
-        self.start()
 
-    def start(self):
-        self.fence = self.tables.raise_fence(0)
-        self.runtime = ManualRuntime()
-        self.job = downsampling_job(self.log, self.runtime, until_end=self.until_end)
-        (source,), (self.step,) = self.job.sources, self.job.steps
-        self.parts = {name: source.build(name, self._kept(name)) for name in source.parts}
-        self.logics = {name: self.step.build(name, self._kept(name)) for name in self.step.keys if self._kept(name)}
+TEXTS = ("identifier", "status", "partition", "verdict", "reason", "payload")
+DOUBLES = ("mean_w", "variance_w2")
 
-    def epoch(self, polls=1, *, crash=None):
-        """One epoch; *crash*: "polled", "snapshot" or "written" is the last thing that happens before it."""
-        items, woken = [], set()
-        for _ in range(polls):
-            for name, part in list(self.parts.items()):
-                try:
-                    items += part.next_batch()
-                    woken.add(name)
-                except StopIteration:
-                    self.parts.pop(name).close()
-        outlets = [item for item in items if isinstance(item[1], Outlet)]
-        sent = defaultdict(list)
-        for key, value in items:
-            if not isinstance(value, Outlet):
-                sent[key].append(value)
-        for key, values in sent.items():
-            logic = self.logics.setdefault(key, None) or self.step.build(key, self._kept(key))
-            self.logics[key] = logic
-            outlets += logic.on_batch(pickle.loads(pickle.dumps(values)))
-        if crash == "polled":
-            return self.start()
-        fixed = {name: self.parts[name].snapshot() for name in woken & set(self.parts)}
-        fixed |= {key: self.logics[key].snapshot() for key in sent}
-        if crash == "snapshot":
-            return self.start()
-        for _, outlet in outlets:
-            write_outlet(self.tables, outlet, self.fence)
-        self.tables.flush()
-        if crash == "written":
-            return self.start()
-        self.committed |= {name: pickle.dumps(state) for name, state in fixed.items()}
-        return None
 
-    def to_end(self, crashes=()):
-        for crash in crashes:
-            self.epoch(crash=crash)
-        for _ in range(100):
-            if not self.parts:
-                return self
-            self.epoch()
-        raise AssertionError("the job did not end")
+def driver_over(log, *, until_end=True, **options):
+    store = MemoryStore({name: described(name) for name in TABLES})
+    return JobDriver(
+        lambda runtime: downsampling_job(log, runtime, until_end=until_end), open_store=store.open, **options
+    )
 
-    def _kept(self, name):
-        return pickle.loads(self.committed[name]) if name in self.committed else None
+
+def rows_of(driver):
+    """Rows of a table without their versions."""
+    return lambda table: [tuple(row[name] for name in TABLES[table][1].split()) for row in driver.rows(table)]
+
+
+def crash_in(driver, last):
+    """An epoch; *last* is what still happens in it before a crash, None: all of it."""
+    if last is None:
+        driver.run()
+        return
+    driver.poll()
+    for call in ("snapshot", "flush")[: ("poll", "snapshot", "flush").index(last)]:
+        getattr(driver, call)()
+    driver.restart()
 
 
 # Edges of windows and of the lateness are hit often, and few readings are odd.
@@ -144,7 +114,7 @@ record = reading | reading | reading | st.sampled_from((b"junk", b"\x02a\x00"))
 log = st.dictionaries(
     st.sampled_from(("a.avro", "b.avro", "c.avro")), st.lists(record, min_size=2, max_size=12), min_size=1, max_size=3
 )
-crash = st.lists(st.sampled_from((None, "polled", "snapshot", "written")), min_size=2, max_size=6)
+crash = st.lists(st.sampled_from((None, "poll", "snapshot", "flush")), min_size=2, max_size=6)
 
 
 def owned(log):
@@ -162,16 +132,19 @@ def write(folder, log):
         writer.close()
 
 
-@given(log, crash)
-def test_rows_are_those_of_a_plain_loop_whatever_crashes(told, crashes):
+@given(log, crash, st.none() | st.integers(0, 99), st.integers(1, 3))
+def test_rows_are_those_of_a_plain_loop_whatever_crashes(told, crashes, seed, processes):
     told = owned(told)
     with TemporaryDirectory() as folder:
-        write(Path(folder, "log"), told)
+        write(Path(folder), told)
+        driver = driver_over(Path(folder), seed=seed, processes=processes)
 
-        engine = Engine(Path(folder, "log"), MEMORY).to_end(crashes)
+        for last in crashes:
+            if driver.current.parts:
+                crash_in(driver, last)
+        driver.to_end()
 
-        assert shown(engine.tables) == answer(told, now_ms=round(time.time() * 1_000))
-        engine.tables.close()
+        assert shown(rows_of(driver)) == answer(told, now_ms=round(time.time() * 1_000))
 
 
 @settings(max_examples=30)
@@ -183,34 +156,29 @@ def test_final_rows_depend_on_no_order_as_long_as_nobody_is_late(readings, data)
     with TemporaryDirectory() as folder:
         for name, records in (("one", told), ("two", shuffled)):
             write(Path(folder, name), {"a.avro": records})
-        one, two = (Engine(Path(folder, name), MEMORY).to_end() for name in ("one", "two"))
 
-        assert two.tables.rows("window") == one.tables.rows("window")
-        one.tables.close()
-        two.tables.close()
+        one, two = (driver_over(Path(folder, name)).to_end() for name in ("one", "two"))
+
+        assert rows_of(two)("window") == rows_of(one)("window")
 
 
 def test_a_longer_log_goes_on_and_corrects_what_was_final_at_its_end(tmp_path):
     first, more = [("m", NOON + 1, 1.0)], [("m", NOON + 1, 1.0), ("m", NOON + 2, 3.0)]
-    write(tmp_path / "log", {"a.avro": first})
-    engine = Engine(tmp_path / "log", tmp_path / "store.sqlite").to_end()
-    write(tmp_path / "log", {"a.avro": more})
+    write(tmp_path, {"a.avro": first})
+    driver = driver_over(tmp_path).to_end()
+    write(tmp_path, {"a.avro": more})
 
-    engine.start()
-    engine.to_end()
+    driver.start().to_end()
 
-    assert shown(engine.tables) == answer({"a.avro": first + more}, now_ms=round(time.time() * 1_000))
-    engine.tables.close()
+    assert shown(rows_of(driver)) == answer({"a.avro": first + more}, now_ms=round(time.time() * 1_000))
 
 
 def test_rows_say_what_they_are_while_the_log_grows(tmp_path):
-    engine, seen = Engine(tmp_path / "log", tmp_path / "store.sqlite", until_end=False), []
+    driver, seen = driver_over(tmp_path, until_end=False), []
     for at in (10, MINUTE, 20, MINUTE + 15_000):
-        write(tmp_path / "log", {"a.avro": [("m", NOON + at, 1.0)]})
-        for _ in range(4):
-            engine.epoch()
-        seen.append([(start - NOON, count, status) for _, start, count, *_, status in engine.tables.rows("window")])
-    engine.tables.close()
+        write(tmp_path, {"a.avro": [("m", NOON + at, 1.0)]})
+        driver.run(epochs=4)
+        seen.append([(start - NOON, count, status) for _, start, count, *_, status in rows_of(driver)("window")])
 
     assert seen == [
         [(0, 1, "provisional")],
@@ -221,13 +189,11 @@ def test_rows_say_what_they_are_while_the_log_grows(tmp_path):
 
 
 def test_a_file_that_is_none_of_ours_is_listed_once(tmp_path):
-    (tmp_path / "log").mkdir()
-    (tmp_path / "log/a.avro").write_bytes(b"not an Avro file")
+    (tmp_path / "a.avro").write_bytes(b"not an Avro file")
 
-    engine = Engine(tmp_path / "log", tmp_path / "store.sqlite").to_end()
+    driver = driver_over(tmp_path).to_end()
 
-    assert engine.tables.rows("letter") == [("a.avro", 0, "dead", "damaged", b"not an Avro file")]
-    engine.tables.close()
+    assert rows_of(driver)("letter") == [("a.avro", 0, "dead", "damaged", b"not an Avro file".hex())]
 
 
 def test_a_torn_write_is_left_for_later_and_damage_costs_its_block_only(tmp_path):
