@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from kappawatt.ledger.cells import PER_SLOT, Cells, Closed, in_runs, in_zone
 from kappawatt.ledger.keys import WINDOW_SHIFT, cell_key, check_codes, run_of, wide_sums, window_of, zone_of
-from kappawatt.ledger.phases import UNPHASED, cut, timeline
+from kappawatt.ledger.phases import UNPHASED, cut, line_of
 from kappawatt.ledger.places import Places
 from kappawatt.ledger.prices import PriceBook
 from kappawatt.ledger.runs import Sums
@@ -156,7 +156,7 @@ class PhaseShares:
         chosen = in_runs(cells.key, codes)
         key = cells.key[chosen]
         line = np.searchsorted(codes, run_of(key))
-        lines = [found for found in (timeline(state[code].marks) for code in runs) if found is not None]
+        lines = [found for found in (line_of(state[code]) for code in runs) if found is not None]
         start = window_of(key) * WINDOW_5S_US
         first = np.array([state[code].first_start for code in runs], np.int64)
         last = np.array([state[code].last_end for code in runs], np.int64)

@@ -62,12 +62,20 @@ def _spans(marks: list[Event]) -> list[tuple[int, str, int, str]]:
     return [span for span in spans if span[0] < span[2]]
 
 
+def line_of(run: Run) -> Timeline | None:
+    """The timeline of a run's marks, made once for as long as they stay the same."""
+    if run.line is None:
+        run.line = timeline(run.marks)
+    found: Timeline | None = run.line
+    return found
+
+
 def settle_marks(run: Run, edge: int) -> None:
     """Everything of a run before an instant is closed: note how long phases held, keep of the marks what counts.
 
     Whether a phase is open at the edge is told by its last mark before it; also against marks that come too late.
     """
-    line = timeline(run.marks)
+    line = line_of(run)
     if line is None or run.first_start is None or run.last_end is None:
         return
     edge = min(edge, run.last_end)
@@ -78,7 +86,9 @@ def settle_marks(run: Run, edge: int) -> None:
             run.held[name] = run.held.get(name, 0) + us
     run.edge = edge
     last = {mark.values["phase"]: mark for mark in sorted(run.marks, key=_order) if mark.at < edge}
-    run.marks = [*last.values(), *(mark for mark in run.marks if mark.at >= edge)]
+    kept = [*last.values(), *(mark for mark in run.marks if mark.at >= edge)]
+    if len(kept) < len(run.marks):
+        run.marks, run.line = kept, None
 
 
 def durations(run: Run, line: Timeline) -> dict[str, int]:
@@ -148,8 +158,9 @@ def _cut(lines: Sequence[Timeline], line: Ints, start: Ints, end: Ints, values: 
 def held_us(line: Timeline, first: int, end: int) -> dict[str, int]:
     """How long each phase held within [first, end)."""
     held: dict[str, int] = {}
-    edges = [*line.starts.tolist(), _EVER]
-    for name, low, high in zip(line.names, edges, edges[1:], strict=False):
+    start, stop = np.searchsorted(line.starts, (first, max(first, end)), side="right").tolist()
+    edges = [*line.starts[start - 1 : stop].tolist(), _EVER]
+    for name, low, high in zip(line.names[start - 1 : stop], edges, edges[1:], strict=False):
         overlap = min(high, end) - max(low, first)
         if overlap > 0:
             held[name] = held.get(name, 0) + overlap

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from kappawatt.ledger.forgotten import is_of_host
-from kappawatt.ledger.phases import durations, timeline
+from kappawatt.ledger.phases import durations, line_of
 from kappawatt.ledger.prices import PriceBook
 from kappawatt.ledger.repricing import Reprice
 from kappawatt.ledger.rows import Row, dates
@@ -63,7 +63,7 @@ def put_run(flush: Flush, run_id: str, run: Run, prices: PriceBook) -> None:
 
 def put_phases(flush: Flush, run_id: str, run: Run, prices: PriceBook, open_: Mapping[str, Sums]) -> None:
     """The phases' shares of all the run's cells; *open_*: those of cells that are not closed."""
-    line = timeline(run.marks)
+    line = line_of(run)
     if line is None:
         return
     names = tuple(sorted(run.shares.keys() | open_.keys()))

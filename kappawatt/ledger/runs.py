@@ -92,6 +92,7 @@ class Run:
     shares: dict[str, Sums] = field(default_factory=dict)  # by phase, of cells that are closed
     held: dict[str, int] = field(default_factory=dict)  # µs that each phase held before `edge`
     edge: int | None = None  # what lies before is closed: marks hold from here on
+    line: Any = None  # their timeline, once somebody asked for it
     phases: tuple[str, ...] = ()  # whose rows are in the store
     samples: int = 0
     cpu_time_us: int = 0
@@ -136,6 +137,7 @@ class Run:
         self.last_event_at = event.at if self.last_event_at is None else max(self.last_event_at, event.at)
         if is_mark(event):
             self.marks.append(event)
+            self.line = None
         return True
 
     def forget_events(self, before_us: int) -> None:
@@ -278,7 +280,7 @@ def is_mark(event: Event) -> bool:
     return event.type in ("phase_start", "phase_end") and not values.get("rank") and bool(values.get("phase"))
 
 
-_NESTED = ("sums", "shares", "held", "event_ids", "known", "turn", "marks")
+_NESTED = ("sums", "line", "shares", "held", "event_ids", "known", "turn", "marks")
 
 
 def _dump_sums(sums: Sums) -> tuple[Any, ...]:
