@@ -27,6 +27,14 @@ FUTURE_SKEW_US = 300 * US_PER_S
 """How far a sample's end may lie after its append time: five minutes of clock skew."""
 
 
+MAX_END_US = (1 << 31) * WINDOW_5S_US
+"""Samples that end later (in 2310) are rejected: the number of a 5-s window has 31 bits in keys."""
+
+MAX_PUE = 100.0
+MAX_WUE_L_PER_KWH = 1_000.0
+MAX_INTENSITY_G_PER_KWH = 10_000.0
+"""More is a mistake of units, and would drown every sum that it is in: the worst known are some 3, 10 and 1,700."""
+
 MAX_FORECAST_US = 60 * 86_400 * US_PER_S
 """How far a price's first instant may lie after its append time: forecasts reach days, budgets of grids weeks."""
 

@@ -10,7 +10,14 @@ from kappawatt.ledger.prices import KINDS, Price
 from kappawatt.ledger.rows import Row, dates
 from kappawatt.ledger.runs import Event
 from kappawatt.ledger.verdicts import is_long
-from kappawatt.units import FUTURE_SKEW_US, MAX_FORECAST_US, WINDOW_5M_US
+from kappawatt.units import (
+    FUTURE_SKEW_US,
+    MAX_FORECAST_US,
+    MAX_INTENSITY_G_PER_KWH,
+    MAX_PUE,
+    MAX_WUE_L_PER_KWH,
+    WINDOW_5M_US,
+)
 
 SIGNALS = ("average", "marginal")
 EVENTS = ("start", "phase_start", "phase_end", "epoch", "heartbeat", "budget", "stop")
@@ -31,7 +38,7 @@ def judge_intensity(record: Mapping[str, Any], append_us: int | None = None) -> 
         return "empty_interval"
     if record["valid_from"] % WINDOW_5M_US or record["valid_to"] % WINDOW_5M_US:
         return "unaligned_period"
-    if not (math.isfinite(record["intensity_g_per_kwh"]) and record["intensity_g_per_kwh"] >= 0):
+    if not 0 <= record["intensity_g_per_kwh"] <= MAX_INTENSITY_G_PER_KWH:
         return "implausible_intensity"
     if record["kind"] not in KINDS or record["signal"] not in SIGNALS:
         return "unknown_word"
@@ -72,9 +79,9 @@ def judge_event(record: Mapping[str, Any], append_us: int | None = None) -> str 
     if record["type"] not in EVENTS:
         return "unknown_word"
     pue, wue = record.get("pue"), record.get("wue_l_per_kwh")
-    if pue is not None and not (math.isfinite(pue) and pue >= 1):
+    if pue is not None and not 1 <= pue <= MAX_PUE:
         return "bad_pue"
-    if wue is not None and not (math.isfinite(wue) and wue >= 0):
+    if wue is not None and not 0 <= wue <= MAX_WUE_L_PER_KWH:
         return "bad_wue"
     if append_us is not None and record["at"] > append_us + FUTURE_SKEW_US:
         return "ahead_of_log"

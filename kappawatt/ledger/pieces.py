@@ -1,14 +1,14 @@
 """Samples cut at 5-s edges: per piece the eight energies and the water, to the microjoule (docs/semantics.md §2)."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kappawatt.ledger.verdicts import owners
 from kappawatt.stream.split import part_before, share_out, split
-from kappawatt.units import WINDOW_5S_US
+from kappawatt.units import MAX_READING_UJ, WINDOW_5S_US
 from kappawatt.wire.columns import Decoded
 
 Ints = NDArray[np.int64]
@@ -51,6 +51,7 @@ def pivot(rows: int, row: Ints, column: Ints, energy_uj: Ints) -> Ints:
 
 def cut(batch: Decoded) -> Cut:
     """All pieces of the (accepted) samples of *batch* at 5-s edges: whole samples first, then the crossing ones."""
+    batch = replace(batch, water_ul=np.where(_is_known(batch.water_ul), batch.water_ul, 0))
     column = energy_class(batch.kind, batch.method)
     owner = owners(batch.offset)
     window = batch.start_us // WINDOW_5S_US
@@ -62,6 +63,11 @@ def cut(batch: Decoded) -> Cut:
     )
     parts = [whole, *(_cut_crossing(batch, column, chosen) for chosen in _chunks(batch, np.flatnonzero(crosses)))]
     return Cut(*(np.concatenate([getattr(part, name) for part in parts]) for name in Cut.__slots__))
+
+
+def _is_known(water_ul: Ints) -> NDArray[np.bool_]:
+    """Neither negative nor so much that sums of it could wrap: 2^53 µL are nine million m³."""
+    return (water_ul >= 0) & (water_ul < MAX_READING_UJ)
 
 
 def _chunks(batch: Decoded, crossing: Ints) -> Iterator[Ints]:

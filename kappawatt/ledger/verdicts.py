@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kappawatt.ledger.config import LedgerConfig
-from kappawatt.units import FUTURE_SKEW_US, MAX_ID_BYTES, MAX_INTERVAL_US, MAX_READING_UJ
+from kappawatt.units import FUTURE_SKEW_US, MAX_END_US, MAX_ID_BYTES, MAX_INTERVAL_US, MAX_READING_UJ
 from kappawatt.wire.columns import Decoded
 
 Ints = NDArray[np.int64]
@@ -20,6 +20,7 @@ REASONS = (
     "empty_interval",
     "too_long",
     "before_epoch",
+    "after_time",
     "ahead_of_log",
     "negative_energy",
     "implausible_power",
@@ -82,6 +83,7 @@ def verdicts(
         broken,
         (length >= MAX_INTERVAL_US) | (length < 0),
         start < 0,
+        end > MAX_END_US,
         end > append_us + FUTURE_SKEW_US,
         negative,
         greedy,

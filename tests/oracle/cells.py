@@ -77,7 +77,13 @@ class Cells:
             PILLAR.get(kind, 3) if method in MEASURED else PILLAR.get(kind, 3) + 4
             for kind, method in zip(record["kind"], record["method"], strict=True)
         ]
-        quantities = list(zip([*places, 8], [*record["energy_uj"], record["water_ul"]], strict=True))
+        quantities = list(
+            zip(
+                [*places, 8],
+                [*record["energy_uj"], record["water_ul"] if _is_known(record["water_ul"]) else 0],
+                strict=True,
+            )
+        )
         first, last = start // W5S, (end - 1) // W5S
         if first == last:
             cell = windows.setdefault(first, [0] * PARTS)
@@ -131,12 +137,14 @@ class Cells:
         total.samples += 1
         cover(total.covered, record["host"], record["end"] - record["start"], record["start"], record["end"])
         for column, names in TRAFFIC.items():
-            known = [record[name] for name in names if record[name] >= 0]
+            known = [record[name] for name in names if _is_known(record[name])]
             before = total.known.setdefault(column, None)
             if known:
                 total.known[column] = (before or 0) + sum(known)
         memory = [
-            size for kind, size in zip(record["kind"], record["memory_bytes"], strict=True) if kind == 3 and size >= 0
+            size
+            for kind, size in zip(record["kind"], record["memory_bytes"], strict=True)
+            if kind == 3 and _is_known(size)
         ]
         if memory:
             total.memory_bytes.append(sum(memory))
@@ -175,10 +183,14 @@ def as_float32(value: float) -> float:
     return struct.unpack("<f", struct.pack("<f", value))[0]  # type: ignore[no-any-return]  # struct gives Any
 
 
+def _is_known(value: int) -> bool:
+    return 0 <= value < 2**53
+
+
 def _add_reading(row: DeviceRow, record: Record, index: int) -> None:
     row.samples += 1
     used = as_float32(record["utilization"][index])
-    if math.isfinite(used):
+    if abs(used) < 1_000_000:
         row.utilization.append(round(used * 1_000_000))
     warmth = as_float32(record["temperature_c"][index])
     if math.isfinite(warmth):

@@ -113,11 +113,11 @@ def is_long(name: str) -> bool:
 
 
 def utc_date(instant_us: int) -> str:
-    """The UTC day of an instant, `YYYY-MM-DD` (proleptic Gregorian, by the days-to-civil algorithm).
+    """The UTC day of an instant, `YYYY-MM-DD`, of the years 1 to 9999 (proleptic Gregorian, days-to-civil algorithm).
 
     Howard Hinnant, "chrono-compatible low-level date algorithms", civil_from_days.
     """
-    days = instant_us // DAY + 719_468
+    days = min(max(instant_us // DAY, -719_162), 2_932_896) + 719_468
     era, of_era = divmod(days, 146_097)
     year_of_era = (of_era - of_era // 1_460 + of_era // 36_524 - of_era // 146_096) // 365
     of_year = of_era - (365 * year_of_era + year_of_era // 4 - year_of_era // 100)

@@ -25,7 +25,7 @@ def price_fault(record: Record) -> str:
     checks = (
         ("empty_interval", record["valid_from"] >= record["valid_to"]),
         ("unaligned_period", record["valid_from"] % W5M != 0 or record["valid_to"] % W5M != 0),
-        ("implausible_intensity", not math.isfinite(value) or value < 0),
+        ("implausible_intensity", not 0 <= value <= 10_000),
         ("unknown_word", record["kind"] not in KINDS or record["signal"] not in SIGNALS),
         ("empty_id", record["zone"] == ""),
         ("long_id", any(is_long(record[name]) for name in ("zone", "provider"))),
@@ -150,6 +150,19 @@ class Sum:
         return row | {"energy_uj": self.energy_uj, "estimated_uj": sum(estimated), "unpriced_uj": unpriced}
 
 
+def _is_finite(factor: float | None) -> bool:
+    return factor is not None and math.isfinite(factor)
+
+
+def _sum(terms: Iterable[float]) -> float:
+    """The correctly rounded sum; what leaves the doubles on the way is added up as doubles are."""
+    known = list(terms)
+    try:
+        return math.fsum(known)
+    except (OverflowError, ValueError):
+        return sum(known)
+
+
 def own_site_water(energy_uj: int, water_ul: int, wue: float | None) -> list[float]:
     """Site water of one run's row in litres: measured, or by the run's WUE, or nothing."""
     if water_ul > 0:
@@ -166,18 +179,18 @@ def priced(groups: Mapping[Group, int], site: list[float], book: PriceBook) -> R
         kwh = energy / UJ_PER_KWH
         emissions.append(kwh * pue * record["intensity_g_per_kwh"])
         weighted.append(float(energy) * record["intensity_g_per_kwh"])
-        if record["water_l_per_kwh"] is not None:
+        if _is_finite(record["water_l_per_kwh"]):
             water.append(kwh * pue * record["water_l_per_kwh"])
-        if record["price_per_kwh"] is not None and record["currency"] is not None:
+        if _is_finite(record["price_per_kwh"]) and record["currency"] is not None:
             cost.append((record["currency"], kwh * pue * record["price_per_kwh"]))
     currencies = sorted({currency for currency, _ in cost})
     total = sum(energy for _, _, energy in used)
     return {
-        "emissions_g": math.fsum(emissions) if used else None,
-        "water_l": math.fsum(water + site) if water else None,
-        "cost": math.fsum(term for _, term in cost) if len(currencies) == 1 else None,
+        "emissions_g": _sum(emissions) if used else None,
+        "water_l": _sum(water + site) if water else None,
+        "cost": _sum(term for _, term in cost) if len(currencies) == 1 else None,
         "currency": None if not currencies else currencies[0] if len(currencies) == 1 else "mixed",
-        "intensity_g_per_kwh": math.fsum(weighted) / float(total) if total else None,
+        "intensity_g_per_kwh": _sum(weighted) / float(total) if total else None,
         "intensity_kind": KINDS[max(KINDS.index(record["kind"]) for record, _, _ in used)] if used else None,
         "zone_level": LEVELS[max(LEVELS.index(book.level(number)) for number in numbers)] if used else None,
     }

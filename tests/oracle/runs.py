@@ -1,7 +1,6 @@
 """Semantics §4 and the phases of §2: what run events say."""
 
 import json
-import math
 from collections.abc import Callable, Iterable
 from itertools import pairwise
 from operator import itemgetter
@@ -23,8 +22,8 @@ def event_fault(event: Record) -> str:
         ("long_id", any(is_long(event[name] or "") for name in ("run_id", "event_id", "phase"))),
         ("reserved_run_id", event["run_id"].startswith("~")),
         ("unknown_word", event["type"] not in TYPES),
-        ("bad_pue", pue is not None and not (math.isfinite(pue) and pue >= 1)),
-        ("bad_wue", wue is not None and not (math.isfinite(wue) and wue >= 0)),
+        ("bad_pue", pue is not None and not 1 <= pue <= 100),
+        ("bad_wue", wue is not None and not 0 <= wue <= 1_000),
     )
     return next((reason for reason, applies in checks if applies), "")
 

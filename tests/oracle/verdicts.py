@@ -81,6 +81,7 @@ def fault(record: Record, parameters: Parameters, append_us: int | None) -> str:
         ("empty_interval", length <= 0),
         ("too_long", length >= parameters.max_interval_us),
         ("before_epoch", record["start"] < 0),
+        ("after_time", record["end"] > 2**31 * W5S),
         ("ahead_of_log", append_us is not None and record["end"] > append_us + parameters.future_skew_us),
         ("negative_energy", bool(energies) and min(energies) < 0),
         ("implausible_power", bool(energies) and max(energies) > limit),

@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from kappawatt.ledger.control import intensity_row, judge_event, judge_intensity
 from kappawatt.stores import cql
 from kappawatt.stores.tables import TABLES
+from tests.oracle.model import Log
 from tests.oracle.records import MIDNIGHT, event, price, sample
+from tests.oracle.truth import expected_tables
 from tests.unit.ledger_kit import Ledger
 
 W5M = 300_000_000
@@ -116,3 +118,36 @@ def test_rows_of_absurd_records_fit_into_the_store(sampled, told, priced):
     row = ledger.buckets["b"].accounting("sample/p")
     check_fit("accounting", [dict(zip(TABLES["accounting"].columns, row, strict=True))])
     assert ledger.total("run_total", "samples") == row[2]
+
+
+def plain(value):
+    """NaN as a word, so that it is equal to itself."""
+    return "NaN" if isinstance(value, float) and value != value else value
+
+
+unknown = st.sampled_from((-(1 << 63), -1, 0, 7, (1 << 53) - 1, 1 << 53, (1 << 63) - 1))
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(
+        st.tuples(unknown, unknown, unknown, st.sampled_from((0.5, 999_999.0, 1e6, -2e6, float("nan")))), max_size=4
+    ),
+    st.sampled_from((None, 1.7, float("inf"), float("nan"), 1.7e308)),
+)
+def test_numbers_that_cannot_be_meant_are_unknown_to_the_oracle_too(found, factor):
+    samples = [
+        sample(seq=number, water_ul=water, cpu_time_us=cpu, memory_bytes=[memory], kind=[3], utilization=[busy])
+        for number, (water, cpu, memory, busy) in enumerate(found)
+    ]
+    prices = [price(water_l_per_kwh=factor)]
+
+    ledger = Ledger().price(*prices).read(*samples).end()
+
+    expected = expected_tables(Log(samples={"p": samples}, intensity=prices))
+    for table in ("run_total", "run_window_1h", "device_window_5m"):
+        assert ledger.rows[table].keys() == expected[table].keys()
+        for key, row in ledger.rows[table].items():
+            assert {name: plain(value) for name, value in row.items()} == {
+                name: plain(expected[table][key][name]) for name in row
+            }

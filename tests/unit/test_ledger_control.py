@@ -26,6 +26,7 @@ W5M = 300_000_000
         ("implausible_intensity", {"intensity_g_per_kwh": -1e-9}, {"intensity_g_per_kwh": 0.0}),
         ("implausible_intensity", {"intensity_g_per_kwh": math.nan}, {"intensity_g_per_kwh": 1e4}),
         ("implausible_intensity", {"intensity_g_per_kwh": math.inf}, {}),
+        ("implausible_intensity", {"intensity_g_per_kwh": 10_000.1}, {"intensity_g_per_kwh": 10_000.0}),
         ("unknown_word", {"kind": "measured"}, {"kind": "static"}),
         ("unknown_word", {"signal": "mean"}, {"signal": "marginal"}),
     ],
@@ -48,14 +49,30 @@ def test_price_records_are_rejected_for_a_reason(reason, bad, good):
         ("bad_pue", {"pue": 0.999}, {"pue": 1.0}),
         ("bad_pue", {"pue": math.nan}, {"pue": 3.0}),
         ("bad_pue", {"pue": math.inf}, {}),
+        ("bad_pue", {"pue": 100.1}, {"pue": 100.0}),
         ("bad_wue", {"wue_l_per_kwh": -0.1}, {"wue_l_per_kwh": 0.0}),
         ("bad_wue", {"wue_l_per_kwh": math.nan}, {"wue_l_per_kwh": 5.0}),
         ("bad_wue", {"wue_l_per_kwh": math.inf}, {}),
+        ("bad_wue", {"wue_l_per_kwh": 1_000.1}, {"wue_l_per_kwh": 1_000.0}),
     ],
 )
 def test_run_events_are_rejected_for_a_reason(reason, bad, good):
     assert judge_event(run_event() | bad) == reason
     assert judge_event(run_event() | good) is None
+
+
+@pytest.mark.parametrize(("ahead_us", "reason"), [(5 * 60_000_000, None), (5 * 60_000_000 + 1, "ahead_of_log")])
+def test_event_of_the_future_is_rejected(ahead_us, reason):
+    assert judge_event(run_event(at=MIDNIGHT + ahead_us), MIDNIGHT) == reason
+
+
+@pytest.mark.parametrize(
+    ("ahead_us", "reason"), [(60 * 24 * 12 * W5M, None), (60 * 24 * 12 * W5M + W5M, "ahead_of_log")]
+)
+def test_price_is_taken_sixty_days_ahead(ahead_us, reason):
+    start = MIDNIGHT + ahead_us
+
+    assert judge_intensity(price(valid_from=start, valid_to=start + W5M), MIDNIGHT) == reason
 
 
 def test_event_of_a_writer_that_knows_no_phases_is_accepted():

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from kappawatt.ledger.bucket import Bucket
 from kappawatt.ledger.config import LedgerConfig
 from kappawatt.ledger.verdicts import REASONS
+from kappawatt.units import MAX_END_US
 from tests.oracle.records import MIDNIGHT, sample
 from tests.unit.ledger_kit import add, decoder, raw_of
 
@@ -79,7 +80,14 @@ def test_each_reason_begins_at_its_edge(reason, record, barely_good):
 def test_every_reason_is_in_the_table_above_or_below():
     named = {mark.values[0] for mark in test_each_reason_begins_at_its_edge.pytestmark[0].args[1]}
 
-    assert named | {"expired", "too_many_zones"} == set(REASONS)
+    assert named | {"expired", "too_many_zones", "after_time"} == set(REASONS)
+
+
+@pytest.mark.parametrize(("end", "reasons"), [(MAX_END_US, []), (MAX_END_US + 1, ["after_time"])])
+def test_time_ends_where_the_windows_have_no_more_numbers(end, reasons):
+    verdict = add(Bucket(config, decoder()), sample(start=end - SECOND, end=end), append_us=end)
+
+    assert [letter.reason for letter in verdict.dead] == reasons
 
 
 def test_reading_of_2_to_the_53_is_implausible_whatever_the_limit():
@@ -137,6 +145,7 @@ SPOILT = [
     ("implausible_power", {"energy_uj": [2**53, 1], "memory_bytes": [1, 1], **PAIR}),
     ("negative_energy", {"energy_uj": [2**53, -1]}),
     ("ahead_of_log", {"start": APPENDED + SKEW, "end": APPENDED + SKEW + 9}),
+    ("after_time", {"start": MAX_END_US, "end": MAX_END_US + 9}),
     ("before_epoch", {"start": LEAST, "end": LEAST + 9}),
     ("empty_interval", {"end": LEAST}),
     ("long_id", {"host": "h" * 513}),
@@ -208,7 +217,7 @@ def test_absurd_numbers_neither_crash_nor_warn_and_get_one_verdict(records):
         (LEAST, 0, "too_long"),
         (LEAST, LEAST + 1, "before_epoch"),
         (0, MOST, "too_long"),
-        (MOST - 1, MOST, "ahead_of_log"),
+        (MOST - 1, MOST, "after_time"),
         (MOST, LEAST, "empty_interval"),
         (MOST, MOST, "empty_interval"),
     ],
