@@ -1,5 +1,6 @@
 """Memory stays bounded when millions of readings wait at the start, and when the store takes nothing."""
 
+import time
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from tests.chaos.cql_proxy import CqlProxy
 from tests.chaos.options import BACKLOG_TICKS
 from tests.chaos.place import PARTITIONS, Memory, Place
 from tests.chaos.watching import pause
+from tests.oracle.model import SECOND
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 
@@ -33,7 +35,7 @@ def test_giant_backlog_is_read_in_bounded_memory(place: Place, facts: dict[str, 
 
 
 def test_dead_store_holds_reading_back(place: Place, seed: str, facts: dict[str, Any]) -> None:
-    first = bulk(20_000)
+    first = bulk(20_000, begin_us=(int(time.time()) - 20_000) * SECOND)  # more follows it and must not be ahead of us
     topic, schema_id = f"{place.prefix}sample", place.ids["sample"]
     first.send(place.kafka, topic, schema_id, PARTITIONS)
     with CqlProxy(place.cassandra, seed=seed) as door:
@@ -51,7 +53,7 @@ def test_dead_store_holds_reading_back(place: Place, seed: str, facts: dict[str,
             while_dead = memory.peak_mb
             late = memory.series[-1][1] - memory.series[-100][1]
             door.open()
-            flow.wait_for(lambda: place.total("counted") == first.samples + more.samples, "the rest", 240)
+            flow.wait_for(lambda: place.total("counted") == first.samples + more.samples, "the rest", 120)
             flow.drain()
             memory.join(10)
         place.finish()

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from kappawatt.wire.registry import Registry
 from tests.chaos.cql_proxy import CqlProxy, Trouble
@@ -129,8 +129,10 @@ def test_three_of_ten_writes_fail(place: Place, rng: random.Random, seed: str, f
 
 def test_topic_with_writers_clocks_is_refused_with_the_remedy(place: Place) -> None:
     topic = f"{place.prefix}sample"
-    resource = ConfigResource(ResourceType.TOPIC, topic, set_config={"message.timestamp.type": "CreateTime"})
-    AdminClient({"bootstrap.servers": place.kafka}).alter_configs([resource])[resource].result(timeout=30)
+    clock = ConfigEntry("message.timestamp.type", "CreateTime", incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[clock])
+    admin = AdminClient({"bootstrap.servers": place.kafka})
+    admin.incremental_alter_configs([resource])[resource].result(timeout=30)
 
     with place.flow() as flow:
         assert flow.process.wait(60) == 1

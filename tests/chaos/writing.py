@@ -174,6 +174,10 @@ class Writer(threading.Thread):
                 break
             except BufferError:
                 self._producer.poll(0.05)
+            except confluent_kafka.KafkaException as error:
+                if error.args[0].code() != confluent_kafka.KafkaError._UNKNOWN_PARTITION:
+                    raise
+                self._producer.poll(0.1)  # it was just made, the client hears of it in a moment
         self._producer.poll(0)
 
 
