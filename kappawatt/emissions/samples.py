@@ -8,6 +8,7 @@ from kappawatt.emissions.reading import Batch, OpenReader, Reader
 from kappawatt.ledger.bucket import Bucket
 from kappawatt.ledger.config import LedgerConfig
 from kappawatt.ledger.inbox import Report
+from kappawatt.stream.alignment import Alignment
 from kappawatt.stream.job import Item, Runtime, Source
 from kappawatt.stream.outbox import Outbox
 from kappawatt.stream.part import DRAIN_EPOCHS, EpochPart
@@ -17,7 +18,8 @@ from kappawatt.units import FUTURE_SKEW_US, US_PER_S
 from kappawatt.wire.decode import SampleDecoder
 from kappawatt.wire.records import DeadLetter
 
-_BYTES_PER_EPOCH = 64 << 20
+_BYTES_PER_EPOCH = 128 << 20  # of all buckets of a process together
+_AHEAD_US = 30 * 60 * US_PER_S  # what one bucket reads ahead of another is open windows in the shards' state
 _LETTER_BYTES = 1_000  # what a letter costs beside its payload, until it is written
 _REPORT_US = 60 * US_PER_S  # how often shards hear of the watermark: windows become final up to so much later
 _LINGER_S = 0.05
@@ -46,6 +48,7 @@ def source(
         idle_us: How long a partition is silent at its end until it holds nobody back.
         keys: The keys of the job.
     """
+    alignment = Alignment(limit_bytes=_BYTES_PER_EPOCH, ahead_us=_AHEAD_US)
 
     def build(name: str, state: Any) -> EpochPart:
         bucket, outbox, positions, told = Bucket(config, decoder()), Outbox(), None, None
@@ -56,7 +59,7 @@ def source(
             # This bucket may have been idle or ended and the others not: shards can have been told of any time.
             told = max(told or 0, runtime.now_us() + FUTURE_SKEW_US)
         reading = SampleReading(
-            name, open_reader(name, positions), bucket, told, runtime, bounded, final, idle_us, keys
+            name, open_reader(name, positions), bucket, told, runtime, alignment, bounded, final, idle_us, keys
         )
         return EpochPart(name, reading, Ticks(keys.shards, keys.zones), outbox, runtime)
 
@@ -73,12 +76,14 @@ class SampleReading:
         bucket: Bucket,
         told_us: int | None,
         runtime: Runtime,
+        alignment: Alignment,
         bounded: bool,
         final: bool,
         idle_us: int,
         keys: Keys = KEYS,
     ) -> None:
         self._name, self.reader, self.bucket, self._runtime = name, reader, bucket, runtime
+        self._alignment = alignment
         self.told_us, self._bounded, self._final = told_us, bounded, final
         self._shards = keys.shards
         self._idle_us = 0 if bounded else idle_us
@@ -86,7 +91,7 @@ class SampleReading:
         self._reported: tuple[bool, int] | None = None
         self._changed: set[str] = set()
         self._dead: list[DeadLetter] = []
-        self._bytes_left = _BYTES_PER_EPOCH
+        self._bytes = 0
         self._ended = False
         self._wait_s = 0.0
 
@@ -96,10 +101,13 @@ class SampleReading:
     def read(self) -> list[Item]:
         """One read's worth of frames; nothing before the control records that were there first."""
         self._wait_s = _LINGER_S
-        if self._bytes_left <= 0 or not self._runtime.is_open(CONTROL):
+        now_us = self._runtime.monotonic_us()
+        if not self._runtime.is_open(CONTROL) or not self._alignment.may_read(self._name, now_us):
             return []
         batches = self.reader.poll(self._newest)
         items = [item for batch in batches for item in self._take(batch)]
+        self._alignment.note(self._name, self._come_to(), self._bytes, now_us)
+        self._bytes = 0
         if batches:
             self._wait_s = 0.0
         return items + self._report()
@@ -109,7 +117,7 @@ class SampleReading:
         rows = [self.bucket.accounting(partition) for partition in sorted(self._changed)]
         outbox.put({"accounting": rows} if rows else {}, {}, self._dead)
         self._changed, self._dead = set(), []
-        self._bytes_left = _BYTES_PER_EPOCH
+        self._alignment.end_epoch(self._name)
         return (STATE_VERSION, self.reader.dump(), self.bucket.dump(), self.told_us)
 
     def wait_s(self) -> float:
@@ -146,7 +154,7 @@ class SampleReading:
         )
         self._dead.extend(verdict.dead)
         self._changed |= {batch.partition, *verdict.homes}
-        self._bytes_left -= len(batch.raw.buffer) + _LETTER_BYTES * (len(batch.broken) + len(verdict.dead))
+        self._bytes += len(batch.raw.buffer) + _LETTER_BYTES * (len(batch.broken) + len(verdict.dead))
         count = self.bucket.partitions[batch.partition]
         if count.counted:
             self._clock(batch.partition).advance(count.newest_us)
@@ -157,6 +165,11 @@ class SampleReading:
         """While shards hold us for idle, the others may have told them of any time up to now."""
         if self._reported is not None and self._reported[0]:
             self.told_us = max(self.told_us or 0, self._runtime.now_us() + FUTURE_SKEW_US)
+
+    def _come_to(self) -> int | None:
+        """The event time of the slowest partition that has more to read; None if all are at their end."""
+        behind = [self._newest(name) for name in self.reader.partitions() if not self.reader.at_end(name)]
+        return min(behind, default=None)
 
     def _newest(self, partition: str) -> int:
         count = self.bucket.partitions.get(partition)
