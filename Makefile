@@ -10,13 +10,16 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 LOCKED := $(PIP) install --quiet --require-hashes --only-binary :all: -r
 HERE_EDITABLE := $(PIP) install --quiet --no-deps --no-build-isolation --editable .
 
-.PHONY: help demo test chaos unit stack stack-down lint format bench compare-windows lock wheel clean
+.PHONY: help demo demo-revision test chaos unit stack stack-down lint format bench compare-windows lock wheel clean
 
 help:  ## this list
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: .venv/demo  ## the whole product on this machine; ARGS="--seconds 30 --no-open" for scripts
 	@$(BIN)/kappawatt demo $(ARGS)
+
+demo-revision: .venv/dev  ## a price is revised while the flow runs, before and after in every table, 20 s
+	@$(BIN)/python -m benchmarks.make_revision $(ARGS)
 
 test: tools lint  ## every test, on real Kafka, registry, Cassandra and Chromium; ARGS="-k spool" for some
 	@$(STACK) run -- $(BIN)/python -m pytest $(ARGS)

@@ -74,6 +74,7 @@ def detailed(found: Run) -> dict[str, Any]:
         "run": dict(found.run) or None,
         "total": dict(found.total) or None,
         "phases": [dict(row) for row in found.phases],
+        "restatements": [dict(row) for row in found.restatements],
     }
 
 

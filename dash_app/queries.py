@@ -109,6 +109,7 @@ class Run:
     total: Mapping[str, Any]
     phases: Sequence[Mapping[str, Any]]
     metrics: Sequence[Mapping[str, Any]]
+    restatements: Sequence[Mapping[str, Any]] = ()
 
     @property
     def simulated(self) -> bool:
@@ -211,8 +212,9 @@ def run(store: Store, run_id: str) -> Run | None:
     last = [us for us in (head.get("last_seen"), sum_.get("last_end")) if us is not None]
     days = days_between(min(times), max(last)) if times and last else []
     metrics = [row for day in days for row in store.read("run_metric", {"run_id": run_id, "date": day})]
+    restated = [row for day in days for row in store.read("restatement", {"run_id": run_id, "date": day})]
     phases = store.read("phase_total", {"run_id": run_id})
-    return Run(run_id=run_id, run=head, total=sum_, phases=phases, metrics=metrics)
+    return Run(run_id=run_id, run=head, total=sum_, phases=phases, metrics=metrics, restatements=restated)
 
 
 def windows(store: Store, run_id: str, width: Width, day: str) -> list[dict[str, Any]]:

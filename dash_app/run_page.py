@@ -9,7 +9,7 @@ from dash.exceptions import PreventUpdate
 from kappawatt.errors import StoreError
 from kappawatt.stores import Store
 
-from . import run_view
+from . import restated, run_view
 from .figures import height_px, live
 from .logs import newest_us
 from .look import GRAPH_CONFIG, LOOKS, Figure, blank
@@ -29,6 +29,7 @@ OUTPUTS = {
     "figure": ("run-graph", "figure"),
     "style": ("run-graph", "style"),
     "phases": ("run-phases", "children"),
+    "restatements": ("run-restatements", "children"),
     "facts": ("run-facts", "children"),
     "charts": ("run-charts", "className"),
     "seen": ("run-seen", "data"),
@@ -63,6 +64,7 @@ def layout(run_id: str) -> html.Div:
                 **{"aria-label": "Curves of power, emission rate and totals"},
             ),
             html.Section(id="run-phases", className="panel"),
+            html.Section(id="run-restatements", className="panel"),
             html.Section(id="run-facts", className="panel"),
         ],
         className="run",
@@ -90,7 +92,7 @@ def fingerprint(answer: Answer, scheme: str, zone: str) -> str:
     found, rows, provider = answer
     versions = [
         (len(part), max((row.get("version", 0) for row in part), default=0))
-        for part in ([found.run], [found.total], found.phases, found.metrics, rows.rows)
+        for part in ([found.run], [found.total], found.phases, found.metrics, found.restatements, rows.rows)
     ]
     return str((found.run_id, versions, rows.window_us, provider, scheme, zone))
 
@@ -107,6 +109,7 @@ def parts(answer: Answer, *, scheme: str, zone: str) -> dict[str, Any]:
         "figure": figure,
         "style": {"height": f"{figure['layout']['height']}px"},
         "phases": run_view.phases(found.phases),
+        "restatements": restated.restatements(found.restatements, place),
         "facts": run_view.facts(found, rows, provider),
     }
 
@@ -143,7 +146,7 @@ def shown(answer: Answer, *, scheme: str, zone: str, seen: str | None) -> dict[s
 
 def unknown(run_id: str) -> dict[str, Any]:
     """New values of the page's parts for a run that the store does not know."""
-    nothing = dict.fromkeys(("notice", "cards", "phases", "facts"))
+    nothing = dict.fromkeys(("notice", "cards", "phases", "restatements", "facts"))
     return {**nothing, "head": run_view.unknown(run_id), "charts": HIDDEN, "seen": UNKNOWN}
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from kappawatt import programs, text
 from kappawatt.commands import base
+from kappawatt.commands.restated import print_restatements
 from kappawatt.errors import KappawattError, StoreError
 from kappawatt.settings import Settings, masked
 from kappawatt.stores import Store, open_store
@@ -167,7 +168,8 @@ def _show(args: argparse.Namespace, settings: Settings) -> int:
             "run": _one(store, "run", run_id),
             "total": _one(store, "run_total", run_id),
             "phases": store.read("phase_total", {"run_id": run_id}),
-            "metrics": _metrics(store, run_id),
+            "metrics": _by_day(store, "run_metric", run_id),
+            "restatements": _by_day(store, "restatement", run_id),
         }
     finally:
         store.close()
@@ -178,14 +180,14 @@ def _show(args: argparse.Namespace, settings: Settings) -> int:
     return base.OK
 
 
-def _metrics(store: Store, run_id: str) -> list[Found]:
-    """The run's metric rows, oldest first, over the days that it lived."""
+def _by_day(store: Store, table: str, run_id: str) -> list[Found]:
+    """The run's rows of a table that is kept by day, oldest day first, over the days that it lived."""
     run = _one(store, "run", run_id)
     if not run or run["first_seen"] is None:
         return []
     first, last = (datetime.fromtimestamp(run[name] / 1e6, UTC).date() for name in ("first_seen", "last_seen"))
     days = (first + timedelta(days=i) for i in range(min((last - first).days, 366) + 1))
-    return [row for day in days for row in store.read("run_metric", {"run_id": run_id, "date": day.isoformat()})]
+    return [row for day in days for row in store.read(table, {"run_id": run_id, "date": day.isoformat()})]
 
 
 def _verify(args: argparse.Namespace, settings: Settings) -> int:
@@ -231,6 +233,7 @@ def _print_run(answer: Found) -> None:
     for name, value in facts:
         print(f"  {name.ljust(width)}  {base.harmless(str(value))}")
     _print_phases(answer["phases"])
+    print_restatements(answer["restatements"])
     _print_last_metric(answer["metrics"])
 
 

@@ -305,3 +305,43 @@ def test_program_starts_without_numbers_and_clients() -> None:
     loaded = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
 
     assert heavy.isdisjoint(loaded.stdout.split())
+
+
+RESTATED = {
+    "run_id": "digits-1", "date": TODAY, "at": START + 7_200_000_000, "restatement_id": "r1", "zone": "DE-LU\x1b[31m",
+    "valid_from": START // 3_600_000_000 * 3_600_000_000, "valid_to": (START // 3_600_000_000 + 1) * 3_600_000_000,
+    "old_g_per_kwh": 124.0, "new_g_per_kwh": 104.0, "old_emissions_g": 37.2, "new_emissions_g": 31.2,
+    "reason": "revision", "applied": True,
+}  # fmt: skip
+
+
+def test_show_tells_what_was_restated(ledger: str, capsys: pytest.CaptureFixture[str]) -> None:
+    write("restatement", **RESTATED)
+    late = {"restatement_id": "r2", "old_emissions_g": None, "new_emissions_g": None, "applied": False}
+    write("restatement", **(RESTATED | late))
+
+    assert cli.main(["show", "digits-1"]) == 0
+
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    shown = [line for line in lines if "revision" in line]
+    assert [line[-6:] for line in shown] == [
+        ["→", "104", "37.2", "→", "31.2", "revision"],
+        ["124", "→", "104", "not", "applied", "revision"],
+    ]
+
+
+def test_show_says_nothing_of_restatements_where_there_are_none(
+    ledger: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cli.main(["show", "digits-1"])
+
+    assert "RESTATED" not in capsys.readouterr().out
+
+
+def test_show_gives_restatements_as_json(ledger: str, capsys: pytest.CaptureFixture[str]) -> None:
+    write("restatement", **RESTATED)
+
+    cli.main(["show", "digits-1", "--json"])
+
+    (found,) = json.loads(capsys.readouterr().out)["restatements"]
+    assert (found["old_g_per_kwh"], found["new_g_per_kwh"], found["applied"]) == (124.0, 104.0, True)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dash_app import figures, look, run_view, text
+from dash_app import figures, look, restated, run_view, text
 from dash_app.queries import Curve, Run
 from kappawatt.stores.tables import TABLES
 
@@ -228,3 +228,17 @@ def test_examples_in_the_page_are_true(module: str):
     import doctest
 
     assert doctest.testmod(importlib.import_module(f"dash_app.{module}")).failed == 0
+
+
+def test_restatements_are_a_table_and_nothing_where_there_are_none():
+    row = {"at": NOON, "restatement_id": "r", "zone": "DE-LU", "valid_from": NOON, "valid_to": NOON + 3600 * S}
+    row |= {"old_g_per_kwh": 124.0, "new_g_per_kwh": 104.0, "old_emissions_g": 37.2, "new_emissions_g": 31.2}
+    row |= {"reason": "revision", "applied": True}
+    late = row | {"old_emissions_g": None, "new_emissions_g": None, "applied": False, "at": NOON + S}
+
+    shown = str(restated.restatements([row, late], dt.UTC))
+
+    assert restated.restatements([], dt.UTC) == []
+    assert shown.index("not applied: too old") < shown.index("37.2 g → 31.2 g")
+    assert "124 → 104" in shown
+    assert "−6 g" in shown.replace("6.00", "6")
