@@ -31,10 +31,12 @@ REASONS: dict[str, Reason] = {
     "reserved_run_id": Reason("its run_id begins with ~, which is for what hosts use for no run", _IDS),
     "empty_id": Reason("a name that a record must have is empty: of collector, host, run, event or zone", _IDS),
     "long_id": Reason("a name has more than 512 bytes", _IDS),
+    "too_many_zones": Reason("the samples of its bucket have named 255 other zones", "correct the setting zone"),
     "empty_interval": Reason("it ends before or when it starts", _CLOCK),
     "too_long": Reason("it covers 3,000 s or more", _WRITER),
     "before_epoch": Reason("it starts before 1970", _CLOCK),
-    "ahead_of_log": Reason("it ends more than 5 minutes after it was written to the log", _CLOCK),
+    "after_time": Reason("it ends after 2310, where windows have no more numbers", _CLOCK),
+    "ahead_of_log": Reason("it lies further ahead of its writing to the log than a clock can be wrong", _CLOCK),
     "negative_energy": Reason("a reading has an energy below 0", _WRITER),
     "implausible_power": Reason(
         "a reading has more power than a device can draw",
@@ -44,9 +46,9 @@ REASONS: dict[str, Reason] = {
         "it is older than the horizon", "`kappawatt flow --rebuild` counts it; or raise horizon_days before it is read"
     ),
     "unaligned_period": Reason("the price's period does not begin and end on whole 5 minutes", "align the period"),
-    "implausible_intensity": Reason("the intensity is negative, infinite or no number", "correct what publishes it"),
+    "implausible_intensity": Reason("the intensity is negative, above 10,000 g/kWh or no number", "correct what publishes it"),
     "unknown_word": Reason("its kind, signal or type is none that is known", "correct what writes it"),
-    "bad_pue": Reason("its PUE is below 1 or no finite number", "correct the setting pue"),
+    "bad_pue": Reason("its PUE is below 1, above 100 or no number", "correct the setting pue"),
     "bad_wue": Reason("its WUE is negative or no finite number", "correct the setting wue_l_per_kwh"),
     "retention": Reason("the topic no longer had these records when they were to be read", _KEEP),
     "made_anew": Reason(
