@@ -46,10 +46,10 @@ REASONS: dict[str, Reason] = {
         "it is older than the horizon", "`kappawatt flow --rebuild` counts it; or raise horizon_days before it is read"
     ),
     "unaligned_period": Reason("the price's period does not begin and end on whole 5 minutes", "align the period"),
-    "implausible_intensity": Reason("the intensity is negative, above 10,000 g/kWh or no number", "correct what publishes it"),
+    "implausible_intensity": Reason("it is negative, above 10,000 g/kWh or no number", "correct what publishes it"),
     "unknown_word": Reason("its kind, signal or type is none that is known", "correct what writes it"),
     "bad_pue": Reason("its PUE is below 1, above 100 or no number", "correct the setting pue"),
-    "bad_wue": Reason("its WUE is negative or no finite number", "correct the setting wue_l_per_kwh"),
+    "bad_wue": Reason("its WUE is negative, above 1,000 L/kWh or no number", "correct the setting wue_l_per_kwh"),
     "retention": Reason("the topic no longer had these records when they were to be read", _KEEP),
     "made_anew": Reason(
         "the topic ended before the place where reading was to go on: it was made anew or cut",
