@@ -1,6 +1,6 @@
-"""What the flow's state costs an epoch: 10,000 active runs at 1 Hz beside 100,000 finished ones, by default.
+"""What the flow's state costs an epoch, with active runs at 1 Hz beside finished ones.
 
-    python benchmarks/state.py [--active 10000] [--finished 100000] [--epochs 200] [--hours 24] [--no-journal]
+    python benchmarks/state.py [--active 1000] [--finished 10000] [--epochs 100] [--hours 2] [--no-journal]
 
 The real job's steps run on Bytewax with its recovery store, in one process and one epoch a batch; a source of this
 script's own stands for the buckets and sends what they would: frames of sixteen buckets (2–11 devices a run), run
@@ -139,7 +139,7 @@ def told(watermark_us: int) -> list[Item]:
 def life(options: argparse.Namespace) -> Iterator[tuple[bool, list[Item]]]:
     """Epoch by epoch what the buckets send, and whether the epoch counts."""
     done, active = fleets("done", options.finished), fleets("run", options.active)
-    portion = max(1, 10_000 // len(SHARDS))
+    portion = max(1, 5_000 // len(SHARDS))
     now = T0
     for low in range(0, max((len(fleet.places) for fleet in done), default=0), portion):
         items: list[Item] = []
@@ -147,7 +147,7 @@ def life(options: argparse.Namespace) -> Iterator[tuple[bool, list[Item]]]:
             high = min(low + portion, len(fleet.places))
             if low < high:
                 items += events(fleet, low, high, "start", now) + events(fleet, low, high, "stop", now + 600 * SECOND)
-                items.append((fleet.shard, fleet.frame(now, 120, low, high, devices=True)))
+                items.append((fleet.shard, fleet.frame(now, 24, low, high, devices=True)))
         now += HOUR
         yield False, [*items, *told(now)]
     now += 6 * HOUR
@@ -328,10 +328,10 @@ def whole(recovery: Path) -> int:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--active", type=int, default=10_000)
-    parser.add_argument("--finished", type=int, default=100_000)
-    parser.add_argument("--epochs", type=int, default=200)
-    parser.add_argument("--hours", type=int, default=24)
+    parser.add_argument("--active", type=int, default=1_000)
+    parser.add_argument("--finished", type=int, default=10_000)
+    parser.add_argument("--epochs", type=int, default=100)
+    parser.add_argument("--hours", type=int, default=2)
     parser.add_argument("--no-journal", action="store_true", help="keep whole states, to compare")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
