@@ -10,6 +10,7 @@ from .text import digits, duration, inert, mass, moment
 
 MOST = 50
 """Rows shown, the newest; the API has all."""
+_WORDS = {"Zone", "Reason"}
 _NAMES = ("Restated", "Zone", "From", "Length", "g/kWh", "CO₂e", "Change", "Reason")
 
 
@@ -23,7 +24,7 @@ def restatements(rows: Sequence[Mapping[str, Any]], zone: dt.tzinfo) -> list[Any
         html.Div(
             html.Table(
                 [
-                    html.Thead(html.Tr([html.Th(name, scope="col") for name in _NAMES])),
+                    html.Thead(html.Tr([html.Th(name, scope="col", className=_kind(name)) for name in _NAMES])),
                     html.Tbody([_row(row, zone) for row in newest]),
                 ],
                 className="table",
@@ -47,7 +48,13 @@ def _row(row: Mapping[str, Any], zone: dt.tzinfo) -> html.Tr:
         _difference(old, new),
         inert(row["reason"]),
     )
-    return html.Tr([html.Th(moment(row["at"], zone), scope="row"), *(html.Td(value) for value in values)])
+    cells = [html.Td(value, className=_kind(name)) for name, value in zip(_NAMES[1:], values, strict=True)]
+    return html.Tr([html.Th(moment(row["at"], zone), scope="row"), *cells])
+
+
+def _kind(name: str) -> str:
+    """Columns of words begin at the left, numbers end at the right."""
+    return "words" if name in _WORDS else ""
 
 
 def _difference(old: float | None, new: float | None) -> str:
