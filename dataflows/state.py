@@ -17,7 +17,7 @@ from kappawatt.errors import KappawattError
 from kappawatt.log.atomic import read_json, write_json
 from kappawatt.log.locks import FileLock
 
-from .recovery_files import damage
+from .recovery_files import damage, drop_uncommitted
 
 LOG = logging.getLogger("kappawatt.flow")
 
@@ -78,6 +78,7 @@ class StateFolder:
                 starts anew, until the rebuild has come to the log's end.
         """
         if why is None:
+            drop_uncommitted(self.folder / _RECOVERY)
             return True
         if self.folder.exists():
             LOG.warning("state %s is not used: %s; reading the whole log again", self.folder, why)

@@ -187,7 +187,7 @@ class PriceBook:
         for index, kept in enumerate(self._table.records):
             if kept is GONE:
                 self._table.replace(index, GONE)
-        self._forgotten = forgotten
+        self.forget_before(forgotten)
 
     def _price(self, zones: Sequence[str], asked: int) -> int:
         zone, slot = asked & 0xFFF, asked >> 12

@@ -3,7 +3,7 @@
 An engine keeps a key's whole state in every epoch in which the key was woken. A `Folding` logic needs less: its state
 follows from an older one and what came since. So `journaled` makes two steps of its step. The keys of the first keep a
 few numbers. Those of the second keep the messages of one epoch each (slots), or the state before them (base). After a
-restart the messages are folded again, epoch by epoch.
+restart the messages are folded again, epoch by epoch, and a new base is sent.
 
 Why nothing is lost: an engine commits the states of an epoch together. In the epoch that sends a base of flush m, slots
 are counted anew from m, so in every commit the slots 0 … n - m - 1 hold the flushes m + 1 … n: each was written in the
@@ -228,8 +228,10 @@ class Keeper:
             logic.fold()
         if self._released:
             logic.on_batch([])
-        self._shelf.since[self._key], self._pace.size = sum(map(len, entries)), len(whole or b"")
-        self._due = bool(entries) and self._pace.is_due(self._flush, self._base, self._shelf.since[self._key])
+        if entries:
+            # As if the whole had been kept: what holds for one start only, as that the log has ended, must not go on
+            # into the next. So messages of two starts never lie behind one base.
+            logic, self._due = self._build(logic.dump()), True
         return logic
 
     def _wait(self) -> None:

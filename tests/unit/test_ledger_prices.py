@@ -139,6 +139,18 @@ def test_loaded_book_keeps_the_indices():
     assert repr(again) == "<PriceBook 3 records, 0 slots in use>"
 
 
+def test_loaded_book_answers_no_more_for_what_is_forgotten():
+    # A sample that comes too late for its price finds none, whether or not the flow was started again before.
+    live = record(zone="DEU", **longer())
+    book, again = book_of(record(zone="DEU"), live), PriceBook()
+    book.forget_before(SLOT + 1)
+
+    again.load(book.dump())
+
+    assert counting(book, slot=SLOT) is counting(again, slot=SLOT) is None
+    assert counting(again, slot=SLOT + 1) == counting(book, slot=SLOT + 1) == live
+
+
 # --- what a row costs -------------------------------------------------------------------------------------------------
 
 COAL = record(zone="DE", intensity_g_per_kwh=800.0, water_l_per_kwh=2.0, price_per_kwh=0.3, currency="EUR")
