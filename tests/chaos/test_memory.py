@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 
 EPOCH_MB = 64
 """What one bucket reads in an epoch at most."""
-BOUND_MB = 1_500
+BOUND_MB = 1_000
 
 
 def test_giant_backlog_is_read_in_bounded_memory(place: Place, facts: dict[str, Any]) -> None:
@@ -46,7 +46,7 @@ def test_dead_store_holds_reading_back(place: Place, seed: str, facts: dict[str,
             flow.wait_for(lambda: place.total("counted") == first.samples, "the first records")
             door.shut()
             at_death = memory.peak_mb
-            more = bulk(1_150_000, first=first.ticks, begin_us=first.begin_us)
+            more = bulk(2_000_000, first=first.ticks, begin_us=first.begin_us)
             size = more.send(place.kafka, topic, schema_id, PARTITIONS)
             pause(70)
             flow.check()
