@@ -1,6 +1,7 @@
 """The product's own job in a test's hand: plain records in, rows out."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Self
 
@@ -86,12 +87,18 @@ class EmissionsDriver(JobDriver):
         """
         if self.is_running:
             self.drain()
+        with self.bounded():
+            self.start().to_end()
+        return self
+
+    @contextmanager
+    def bounded(self) -> Iterator[None]:
+        """Starts in here read the log to where it ends, and make everything final."""
         self._until_end = True
         try:
-            self.start().to_end()
+            yield
         finally:
             self._until_end = False
-        return self
 
     def broken(self) -> list[Broken]:
         """The equations of the conservation law that the store breaks; none: it holds."""

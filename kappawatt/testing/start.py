@@ -116,6 +116,11 @@ class Start:
         durable, self.letters = self.letters, []
         return durable
 
+    def write_again(self) -> None:
+        """Write all that left in this epoch once more, as a half-dead process does that was asleep for a while."""
+        for _, outlet in self.outlets:
+            write_outlet(self.store, outlet, self.fence)
+
     def commit(self) -> dict[Name, bytes]:
         """The snapshots of the epoch, pickled; the next epoch begins."""
         pickled = {name: pickle.dumps(state) for name, state in self._snapshots.items()}
