@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
+from kappawatt.ledger.repricing import TABLE, Reprice, repriced
 from kappawatt.stores.tables import TABLES
 from kappawatt.stream.outbox import Outlet
 from kappawatt.testing import MemoryStore
@@ -11,6 +12,8 @@ from tests.oracle.model import W5S, Dead, Log, Parameters
 from tests.oracle.verdicts import fault
 from tests.simulation.world import Account, energies
 
+FIRST = ("0", "1")
+"""The partitions that are there from the beginning."""
 KINDS = ("cpu_uj", "gpu_uj", "memory_uj", "other_uj")
 WIDTHS = {"run_window_5s": "late_5s_uj", "run_window_5m": "late_5m_uj", "run_window_1h": "late_1h_uj"}
 AT = {name: {column: index for index, column in enumerate(table.columns)} for name, table in TABLES.items()}
@@ -45,7 +48,7 @@ class Shown:
         """Outlets are under way."""
         for owner, outlet in outlets:
             identity = (owner, outlet.flush)
-            content = (outlet.rows, outlet.deletes)
+            content = (outlet.rows, outlet.deletes, tuple(outlet.orders))
             if identity in self._outlets:
                 require(self._outlets[identity] == content, "flush", outlet.flush, "of", owner, "was another before")
             else:
@@ -59,6 +62,8 @@ class Shown:
             for table, keys in outlet.deletes.items():
                 for key in keys:
                     self._maybe[table][tuple(key)].append(None)
+            for key, row in self._obeyed(outlet, under_way=True):
+                self._maybe[TABLE][key].append(row)
 
     def arrive(self, outlets: list[tuple[str, Outlet]]) -> None:
         """They are durable: the store shows these rows and no others."""
@@ -71,6 +76,9 @@ class Shown:
                 for row in rows:
                     self._rows[table][self._key(table, row)] = tuple(row)
                     self._maybe[table].pop(self._key(table, row), None)
+            for key, row in self._obeyed(outlet, under_way=False):
+                self._rows[TABLE][key] = row
+                self._maybe[TABLE].pop(key, None)
         self.check()
 
     def new_life(self) -> None:
@@ -94,6 +102,21 @@ class Shown:
             if len(content) < len(rows):
                 gone = [key for key in rows if key not in content and None not in maybe.get(key, ())]
                 require(not gone, table, "lacks", gone[:3])
+
+    def _obeyed(self, outlet: Outlet, *, under_way: bool) -> list[tuple[Any, Any]]:
+        """The rows that an outlet's orders make of those that are there."""
+        found = []
+        names = TABLES[TABLE].columns
+        for order in (Reprice(*each) for each in outlet.orders):
+            there = {key: rows[-1] for key, rows in self._maybe[TABLE].items() if rows[-1]} if under_way else {}
+            rows = [
+                dict(zip(names, row, strict=True))
+                for key, row in {**self._rows[TABLE], **there}.items()
+                if key[:2] == order[:2] and order.since_us <= key[2] <= order.until_us
+            ]
+            made = [tuple(row[name] for name in names) for row in repriced(order, rows)]
+            found += [(self._key(TABLE, row), row) for row in made]
+        return found
 
     @staticmethod
     def _key(table: str, row: Any) -> Any:
@@ -142,12 +165,19 @@ def prefixes(store: MemoryStore, accounts: Mapping[str, Account]) -> dict[str, i
     return positions
 
 
+def zones(store: MemoryStore, energy_uj: int) -> None:
+    """The zone rows hold what the totals held one commit ago: they are made of what the shards showed then."""
+    at = AT["zone_window_1h"]["energy_uj"]
+    shown = sum(row[at] for row, _ in store.content("zone_window_1h").values())
+    require(shown == energy_uj, "zone rows hold", shown, "the totals held", energy_uj)
+
+
 def lateness(store: MemoryStore, log: Log, lateness_us: int) -> None:
     """While no partition is idle, only what its own partition has passed by the lateness is late."""
     late = {(row[2], row[3]) for row, _ in store.content("late").values()}
-    for name, records in log.samples.items():
+    for name in FIRST:  # before one that came later is read, nobody waits for it
         newest = 0
-        for record in records:
+        for record in log.samples[name]:
             if isinstance(record, Dead) or fault(record, Parameters(), None):
                 continue
             evicted_us = (record["start"] // W5S + 1) * W5S + lateness_us
@@ -156,9 +186,9 @@ def lateness(store: MemoryStore, log: Log, lateness_us: int) -> None:
             newest = max(newest, record["end"])
 
 
-def totals(store: MemoryStore, accounts: dict[str, Account], positions: dict[str, int]) -> None:
-    """Each run's total is the counted energy of exactly the records before the positions."""
+def totals(store: MemoryStore, accounts: dict[str, Account], positions: dict[str, int]) -> int:
+    """Each run's total is the counted energy of exactly the records before the positions; the energy of all."""
     shown = by_run("run_total", [row for row, _ in store.content("run_total").values()], "energy_uj")
-    # Energy under a name of a forgotten run is that run's all the same.
     expected = energies(accounts, positions)
     require(shown == expected, "totals are", shown, "the log has", expected)
+    return sum(shown.values())

@@ -10,10 +10,10 @@ from kappawatt.testing.start import Start
 from tests.flows.ledger_compare import differences
 from tests.oracle.model import SECOND, Parameters
 from tests.oracle.truth import expected_tables
-from tests.simulation.laws import Broken, Shown, conservation, lateness, prefixes, require, totals
+from tests.simulation.laws import Broken, Shown, conservation, lateness, prefixes, require, totals, zones
 from tests.simulation.world import START, World
 
-BATCHES = 70
+BATCHES = 60
 IDLE_US = 60 * SECOND
 NEVER_US = 1 << 60
 ORDERLY = ("run_window_5s", "run_window_5m", "run_window_1h", "device_window_5m", "late")
@@ -45,7 +45,8 @@ class Simulation:
             seed=seed,
             start_us=START,
         )
-        self.driver.log.most = lambda _: rng.choice((1, 2, 5, 50))
+        slow = rng.choice((None, None, "sample/0", "sample/1"))
+        self.driver.log.most = lambda name: 1 if name == slow else rng.choice((1, 2, 5, 50))
         self.parameters = Parameters(lateness_us=1 << 60, horizon_us=horizon_us)
         self.world = World(rng, self.driver, self.parameters, partitions=2)
         self.shown = Shown(self.driver.store)
@@ -55,6 +56,7 @@ class Simulation:
         self._since_sleep = 9
         self._left = 0
         self._reading_anew = False
+        self._held_uj: int | None = None
 
     def run(self) -> Report:
         """The whole history, to the end of the log."""
@@ -238,10 +240,14 @@ class Simulation:
         self._polled = set()
         self.report.counts["epoch"] += 1
         positions = prefixes(self.driver.store, self.world.accounts)
-        if self._since_sleep > 3 and not self._reading_anew:
-            conservation(self.driver.store)
-            if not self.short:
-                totals(self.driver.store, self.world.accounts, positions)
+        if self._since_sleep <= 3 or self._reading_anew:
+            self._held_uj = None
+            return
+        conservation(self.driver.store)
+        if not self.short:
+            if self._held_uj is not None:
+                zones(self.driver.store, self._held_uj)
+            self._held_uj = totals(self.driver.store, self.world.accounts, positions)
 
     def _finish(self) -> None:
         self._until_end()
@@ -251,7 +257,7 @@ class Simulation:
         require(all(positions.get(name, 0) == end for name, end in ends.items()), "read to", positions, "of", ends)
         conservation(self.driver.store)
         self.report.late = len(self.driver.store.content("late"))
-        if self.calm and not self.report.counts["grow"]:
+        if self.calm:
             lateness(self.driver.store, self.world.log, self.lateness_us)
         if self.short:
             return
@@ -260,6 +266,8 @@ class Simulation:
         expected.pop("restatement")
         for table in ORDERLY if self.report.late else ():
             expected.pop(table)
+        if self.lateness_us < 3_600 * SECOND:  # marks may come later than that
+            expected.pop("phase_total")
         if self._reading_anew:  # a key of it may have changed: the flow's own rebuild sweeps such rows, the driver not
             expected.pop("runs_by_date")
         found = differences(Forgiving(store, late=bool(self.report.late)), forgiven(expected, self.report.late))

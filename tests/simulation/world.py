@@ -19,6 +19,8 @@ START = MIDNIGHT - 900 * SECOND
 ZONES = ("DE", "FR", "US-CAL-CISO")
 PRICED = ("DE", "DEU", "FR", "USA", "WORLD")
 RUNS = ("a", "b", "c")
+HOSTS = ("h0", "h6", "h2", "h5")
+"""Their hashes are in all partitions, however many there are."""
 LENGTHS = (1, SECOND, 5 * SECOND, 5 * SECOND, 5 * SECOND + 1, 12 * SECOND, 61 * SECOND)
 
 
@@ -74,8 +76,7 @@ class World:
         self.log = Log(append_us={})
         self.accounts: dict[str, Account] = {}
         self.hosts = [
-            Host(f"h{number}", rng.choice(ZONES), START - rng.randrange(20 * SECOND))
-            for number in range(rng.randint(2, 4))
+            Host(name, rng.choice(ZONES), START - rng.randrange(20 * SECOND)) for name in HOSTS[: rng.randint(2, 4)]
         ]
         self._seen: dict[tuple[str, int], str] = {}
         self._events = 0
@@ -97,23 +98,23 @@ class World:
             host = rng.choice(self.hosts)
             chance = rng.random()
             if chance < 0.06:
-                self._again(host)
+                self.again(host)
             elif chance < 0.12:
-                self._nonsense(host)
+                self.nonsense(host)
             elif chance < 0.22 and host.held:
-                self._append(host, host.held.pop(rng.randrange(len(host.held))))
+                self.append(host, host.held.pop(rng.randrange(len(host.held))))
             else:
-                record = self._next(host)
+                record = self.take(host)
                 if rng.random() < 0.12:
                     host.held.append(record)  # comes out of order, maybe late
                 elif rng.random() > 0.02:  # else it is lost
-                    self._append(host, record)
+                    self.append(host, record)
 
     def release(self) -> None:
         """What was held back comes."""
         for host in self.hosts:
             for record in host.held:
-                self._append(host, record)
+                self.append(host, record)
             host.held = []
 
     def price(self) -> None:
@@ -134,7 +135,7 @@ class World:
             currency=rng.choice((None, "EUR")),
         )
         for _ in range(1 + (rng.random() < 0.1)):
-            self._control("intensity", record, self.log.intensity)
+            self.control("intensity", record, self.log.intensity)
 
     def event(self) -> None:
         """A run says something; now and then twice."""
@@ -153,13 +154,13 @@ class World:
             metrics={"loss": 0.5} if kind == "epoch" else {},
         )
         for _ in range(1 + (rng.random() < 0.1)):
-            self._control("run_event", record, self.log.run_events)
+            self.control("run_event", record, self.log.run_events)
 
     def trim(self, partition: str, before: int) -> None:
         """The log forgets what was read long ago."""
         self.driver.log.trim("sample", partition, before)
 
-    def _next(self, host: Host) -> Record:
+    def take(self, host: Host) -> Record:
         rng = self.rng
         length = rng.choice(LENGTHS)
         # A host measures up to now, or, when it was away, goes on from where it was.
@@ -182,14 +183,14 @@ class World:
             cpu_time_us=rng.choice((-1, 5)),
         )
 
-    def _again(self, host: Host) -> None:
+    def again(self, host: Host) -> None:
         name = self._partition(host)
         known = [record for record in self.log.samples[name] if not isinstance(record, Dead)]
         if known:
-            self._append(host, self.rng.choice(known), name)
+            self.append(host, self.rng.choice(known), name)
 
-    def _nonsense(self, host: Host) -> None:
-        record = self._next(host)
+    def nonsense(self, host: Host) -> None:
+        record = self.take(host)
         kind = self.rng.randrange(6)
         if kind == 0:
             self._dead(host, record, "undecodable", codec.encode("sample", record)[:-3])
@@ -198,13 +199,13 @@ class World:
         elif kind == 2:
             self._dead(host, record, "magic", b"?")
         elif kind == 3:
-            self._append(host, record | {"energy_uj": [-1] * len(record["kind"])})
+            self.append(host, record | {"energy_uj": [-1] * len(record["kind"])})
         elif kind == 4:
-            self._append(host, record | {"end": record["start"]})
+            self.append(host, record | {"end": record["start"]})
         else:
-            self._append(host, record | {"start": record["start"] + 900 * SECOND, "end": record["end"] + 900 * SECOND})
+            self.append(host, record | {"start": record["start"] + 900 * SECOND, "end": record["end"] + 900 * SECOND})
 
-    def _append(self, host: Host, record: Record, partition: str | None = None) -> None:
+    def append(self, host: Host, record: Record, partition: str | None = None) -> None:
         name = self._partition(host) if partition is None else partition
         now = max(self.driver.now_us, 0)
         verdict = self._verdict(record, name, now)
@@ -250,7 +251,7 @@ class World:
         self.log.append_us[name] = []
         self.accounts[name] = Account()
 
-    def _control(self, topic: str, record: Record, kept: list[Record]) -> None:
+    def control(self, topic: str, record: Record, kept: list[Record]) -> None:
         self.driver.log.append(topic, "0", codec.encode(topic, record), append_us=self.driver.now_us)
         kept.append(record)
 
