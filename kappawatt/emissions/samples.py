@@ -85,7 +85,7 @@ class SampleReading:
         self._name, self.reader, self.bucket, self._runtime = name, reader, bucket, runtime
         self._alignment = alignment
         self.told_us, self._bounded, self._final = told_us, bounded, final
-        self._shards = keys.shards
+        self._shards, self._resumed = keys.shards, told_us is not None
         self._idle_us = 0 if bounded else idle_us
         self._clocks: dict[str, PartitionClock] = {}
         self._reported: tuple[bool, int] | None = None
@@ -162,8 +162,11 @@ class SampleReading:
         return frames + [(self._shards[shard], suspect) for shard, suspect in verdict.suspects]
 
     def _note_idle_time(self) -> None:
-        """While shards hold us for idle, the others may have told them of any time up to now."""
-        if self._reported is not None and self._reported[0]:
+        """While shards hold us for idle, the others may have told them of any time up to now.
+
+        After a start they may do so from the one before, until we have said something.
+        """
+        if self._resumed if self._reported is None else self._reported[0]:
             self.told_us = max(self.told_us or 0, self._runtime.now_us() + FUTURE_SKEW_US)
 
     def _come_to(self) -> int | None:

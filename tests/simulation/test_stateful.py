@@ -9,6 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from kappawatt.ledger.config import LedgerConfig
 from kappawatt.testing import EmissionsDriver
+from kappawatt.testing.start import spread
 from tests.flows.ledger_compare import differences
 from tests.oracle.model import SECOND, W5M, Parameters
 from tests.oracle.records import event, price
@@ -112,7 +113,7 @@ class Machine(RuleBasedStateMachine):
     @rule(processes=st.integers(1, 4), salt=st.integers(0, 9))
     def rescale(self, processes: int, salt: int) -> None:
         self.driver.crash()
-        self.driver.start(processes=processes, assign=lambda name, count: (len(name) * salt + ord(name[-1])) % count)
+        self.driver.start(processes=processes, assign=lambda name, count: spread(f"{salt}{name}", count))
         self.driver.run()
 
     @rule()

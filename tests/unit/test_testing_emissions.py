@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from kappawatt.emissions.names import KEYS
+from kappawatt.ledger.config import LedgerConfig
 from kappawatt.stores.sqlite import SqliteStore
 from kappawatt.testing import EmissionsDriver, MemoryLog
 from tests.flows.ledger_compare import differences
@@ -97,3 +98,23 @@ def test_price_and_event_change_the_rows() -> None:
 
     assert unpriced == 3_600_000_000
     assert driver.rows("run_total")[0]["emissions_g"] == 0.001 * 2.0 * 100.0
+
+
+def test_bucket_that_was_idle_before_a_start_lists_what_is_late_however_long_it_says_nothing() -> None:
+    second = 1_000_000
+
+    def at(instant_s: int, seq: int, collector: str) -> dict[str, Any]:
+        start = MIDNIGHT + instant_s * second
+        return sample(collector_id=collector, seq=seq, start=start, host=collector)
+
+    driver = EmissionsDriver(config=LedgerConfig(lateness_us=10 * second), idle_us=600 * second)
+    driver.samples("0", at(0, 0, "a")).samples("1", at(0, 0, "b")).run(4)
+    driver.advance(601 * second).run(2)  # the shards hold both buckets for idle
+    driver.log.create("sample", "2")  # for 600 s nobody knows of it whether it is idle: its bucket says nothing
+
+    driver.restart().run(4)
+    driver.advance(400 * second).samples("1", at(1_000, 1, "b")).run(4)
+    driver.samples("0", at(950, 1, "a")).run(4)
+
+    assert driver.rows("late")[0]["seq"] == 1
+    assert driver.broken() == []
