@@ -15,6 +15,7 @@ import numpy as np
 from kappawatt.emissions.names import BUCKETS, bucket_of
 from kappawatt.ledger.bucket import Bucket
 from kappawatt.ledger.config import LedgerConfig
+from kappawatt.ledger.forgotten import origin
 from kappawatt.log import urls
 from kappawatt.log.files import FileLog
 from kappawatt.settings import Settings
@@ -86,7 +87,7 @@ def recount(
         )
         found.expired |= any(letter.reason == "expired" for letter in verdict.dead)
         for _, frame in verdict.frames:
-            runs = [place.run_id for place in frame.places]
+            runs = [origin(place.run_id) for place in frame.places]
             _book(found, runs, frame.cell_place, frame.cell_window, frame.cells["energy_uj"], run_id)
     for bucket in buckets.values():
         for name, count in bucket.partitions.items():

@@ -1,5 +1,6 @@
 """The conservation law over a log and a store: what was sent is counted or listed, and every sum has its parts."""
 
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -7,6 +8,7 @@ from typing import Any
 
 from kappawatt import recount
 from kappawatt.ledger.config import LedgerConfig
+from kappawatt.ledger.forgotten import origin
 from kappawatt.recount import COLUMNS, VERDICTS, Counted, LogReader
 from kappawatt.stores import Store
 
@@ -110,23 +112,28 @@ def _partition(checked: Checked, name: str, row: dict[str, Any], counted: list[C
 
 
 def _runs(checked: Checked, store: Store, counted: list[Counted]) -> None:
-    """The energy of the log's counted samples is that of the run's total, for each kind."""
-    totals = {str(row["run_id"]): row for row in store.scan("run_total")}
+    """The energy of the log's counted samples is that of the run's totals, for each kind.
+
+    A run that was forgotten and came again has two: the log knows one name only.
+    """
+    totals: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for row in store.scan("run_total"):
+        totals[origin(str(row["run_id"]))].update({column: int(row[column]) for column in COLUMNS})
     _marks(checked, store, counted)
     for run_id in sorted({*totals, *(run for each in counted for run in each.runs)}):
         sides = [each.runs.get(run_id, (0,) * len(COLUMNS)) for each in counted]
         for number, column in enumerate(COLUMNS):
             there = [side[number] for side in sides]
-            have = int(totals[run_id][column]) if run_id in totals else 0
+            have = totals[run_id][column]
             checked.equal(f"run {run_id}", f"Σ log = run_total.{column}", there[0], have, *there[1:], run_id=run_id)
 
 
 def _marks(checked: Checked, store: Store, counted: list[Counted]) -> None:
     """Each run's energy lies in the same 5-s windows; of runs with late samples that is not known."""
-    late = {str(row["run_id"]) for row in store.scan("late")}
+    late = {origin(str(row["run_id"])) for row in store.scan("late")}
     marks: dict[str, int] = {}
     for row in store.scan("run_window_5s"):
-        run_id = str(row["run_id"])
+        run_id = origin(str(row["run_id"]))
         marks[run_id] = marks.get(run_id, 0) + int(row["energy_uj"]) * recount.weight(int(row["window_start"]))
     for run_id in sorted({*marks, *(run for each in counted for run in each.marks)} - late):
         checked.equations += 1
@@ -136,19 +143,20 @@ def _marks(checked: Checked, store: Store, counted: list[Counted]) -> None:
 
 def _nearest(store: Store, counted: list[Counted], run_id: str) -> int:
     """Which of the counts comes nearest to the run's total: that of a flow that goes on, or that of a rebuild."""
-    total = sum(int(row["energy_uj"]) for row in store.read("run_total", {"run_id": run_id}))
+    totals = (row for row in store.scan("run_total") if origin(str(row["run_id"])) == run_id)
+    total = sum(int(row["energy_uj"]) for row in totals)
     away = [abs(total - sum(each.runs.get(run_id, (0,))[:4])) for each in counted]
     return away.index(min(away))
 
 
 def _windows(checked: Checked, store: Store, counted: Counted, run_id: str) -> None:
     """Name the first 5-s window of *run_id* that has another energy in the store than in the log."""
-    if any(row["run_id"] == run_id for row in store.scan("late")):
+    if any(origin(str(row["run_id"])) == run_id for row in store.scan("late")):
         return  # which of its windows the late pieces are missing from is not known
     rows = {
         int(row["window_start"]): int(row["energy_uj"])
         for row in store.scan("run_window_5s")
-        if row["run_id"] == run_id
+        if origin(str(row["run_id"])) == run_id
     }
     for start in sorted({*rows, *counted.windows}):
         left, right = counted.windows.get(start, 0), rows.get(start, 0)
