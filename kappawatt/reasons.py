@@ -28,7 +28,10 @@ REASONS: dict[str, Reason] = {
         "write fewer devices or labels into one record",
     ),
     "arrays_differ": Reason("the arrays of its readings are empty or differ in length", _WRITER),
-    "reserved_run_id": Reason("its run_id begins with ~, which is for what hosts use for no run", _IDS),
+    "reserved_run_id": Reason(
+        "its run_id begins with ~, or it has none and its host begins with /: such names are for runs that nobody started",
+        _IDS,
+    ),
     "empty_id": Reason("a name that a record must have is empty: of collector, host, run, event or zone", _IDS),
     "long_id": Reason("a name has more than 512 bytes", _IDS),
     "too_many_zones": Reason("the samples of its bucket have named 255 other zones", "correct the setting zone"),

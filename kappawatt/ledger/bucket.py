@@ -268,7 +268,8 @@ class Bucket:
             if not crowded:
                 self._zones.add(zone)
             place = self._places.code(Place(run_id, series.host, zone))
-            reserved = series.run_id is not None and series.run_id.startswith("~")
+            # `~/x` is what the forgotten run x is called when it comes again, so no host may be named so.
+            reserved = series.host.startswith("/") if series.run_id is None else series.run_id.startswith("~")
             nameless = not (series.collector_id and series.host and run_id)
             wordy = any(is_long(name) for name in series if name is not None)
             rows.append((self._collectors.code(series.collector_id), place, reserved, nameless, wordy, crowded))

@@ -75,7 +75,7 @@ def fault(record: Record, parameters: Parameters, append_us: int | None) -> str:
     ids = (record["collector_id"], record["host"], run_id, record["zone"])
     checks = (
         ("arrays_differ", readings == 0 or any(len(record[name]) != readings for name in PARALLEL)),
-        ("reserved_run_id", run_id is not None and run_id.startswith("~")),
+        ("reserved_run_id", record["host"].startswith("/") if run_id is None else run_id.startswith("~")),
         ("empty_id", record["collector_id"] == "" or record["host"] == "" or run_id == ""),
         ("long_id", any(is_long(name) for name in (*ids, *record["device"]) if name is not None)),
         ("empty_interval", length <= 0),

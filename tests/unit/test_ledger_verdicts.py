@@ -47,6 +47,7 @@ def lasting(length_us, **fields):
         pytest.param("arrays_differ", sample(utilization=[]), sample(utilization=[1.0]), id="utilization shorter"),
         pytest.param("arrays_differ", sample(energy_uj=[]), sample(energy_uj=[0]), id="all empty"),
         pytest.param("reserved_run_id", sample(run_id="~h1"), sample(run_id="h~1"), id="reserved"),
+        pytest.param("reserved_run_id", sample(run_id=None, host="/h1"), sample(run_id="r", host="/h1"), id="again"),
         pytest.param("empty_id", sample(run_id=""), sample(run_id=None), id="no run"),
         pytest.param("empty_id", sample(host=""), sample(host=" "), id="no host"),
         pytest.param("empty_id", sample(collector_id="", run_id=None), sample(zone=""), id="no collector"),
