@@ -29,7 +29,7 @@ REASONS: dict[str, Reason] = {
     ),
     "arrays_differ": Reason("the arrays of its readings are empty or differ in length", _WRITER),
     "reserved_run_id": Reason(
-        "its run_id begins with ~, or it has none and its host begins with /: such names are for runs that nobody started",
+        "its run_id begins with ~, which is for what hosts use for no run, or it has none and its host begins with /",
         _IDS,
     ),
     "empty_id": Reason("a name that a record must have is empty: of collector, host, run, event or zone", _IDS),
