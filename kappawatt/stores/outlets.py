@@ -5,19 +5,16 @@ from collections.abc import Sequence
 from kappawatt.ledger.repricing import TABLE, Reprice, repriced
 from kappawatt.stores import Store
 from kappawatt.stores.tables import TABLES
+from kappawatt.stream import target
 from kappawatt.stream.outbox import Outlet
 
 
 def write_outlet(store: Store, outlet: Outlet, fence: int) -> None:
     """Start to write an outlet's rows and deletes, with the version *fence* + its flush number, and obey its orders."""
-    version = fence + outlet.flush
-    for table, keys in outlet.deletes.items():
-        store.delete(table, keys, version)
-    for table, rows in outlet.rows.items():
-        store.write(table, rows, version)
+    target.write_outlet(store, outlet, fence)
     if outlet.orders:
         store.flush()  # after a restart, the rows that an order is about may be among what was written just now
-        obey(store, [Reprice(*order) for order in outlet.orders], version)
+        obey(store, [Reprice(*order) for order in outlet.orders], fence + outlet.flush)
 
 
 def obey(store: Store, orders: Sequence[Reprice], version: int) -> None:
