@@ -17,6 +17,10 @@ RUN_SHIFT = 12
 ZONE_MASK = (1 << RUN_SHIFT) - 1
 RUN_MASK = (1 << (WINDOW_SHIFT - RUN_SHIFT)) - 1
 ROW_STEP = 1 << RUN_SHIFT
+CODE_MASK = (1 << WINDOW_SHIFT) - 1
+"""Of a key all but its window: run and zone of a cell, the code of a host or device."""
+
+SLOTS_A_DAY = 288
 
 
 def cell_key(window: Ints, run: Ints, zone: Ints) -> Ints:
@@ -46,7 +50,7 @@ def zone_of(key: Ints) -> Ints:
 
 def with_window(key: Ints, divisor: int) -> Ints:
     """The same run and zone in the window that is *divisor* times wider."""
-    return (window_of(key) // divisor) << WINDOW_SHIFT | key & ((1 << WINDOW_SHIFT) - 1)
+    return (window_of(key) // divisor) << WINDOW_SHIFT | key & CODE_MASK
 
 
 def check_codes(runs: int, zones: int) -> None:

@@ -8,7 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kappawatt.ledger.cells import PER_SLOT, Cells, Closed, in_runs, in_zone
-from kappawatt.ledger.keys import WINDOW_SHIFT, cell_key, check_codes, run_of, wide_sums, window_of, zone_of
+from kappawatt.ledger.keys import (
+    WINDOW_SHIFT,
+    cell_key,
+    check_codes,
+    run_of,
+    wide_sums,
+    window_of,
+    with_window,
+    zone_of,
+)
 from kappawatt.ledger.phases import UNPHASED, cut, line_of
 from kappawatt.ledger.places import Places
 from kappawatt.ledger.prices import PriceBook
@@ -186,5 +195,5 @@ class PhaseShares:
     @staticmethod
     def _find(slot_key: Ints, cell: Ints) -> tuple[Ints, Ints]:
         """For 5-s cells the row of *slot_key* that each is in."""
-        slot = (window_of(cell) // PER_SLOT) << WINDOW_SHIFT | cell & ((1 << WINDOW_SHIFT) - 1)
+        slot = with_window(cell, PER_SLOT)
         return np.searchsorted(slot_key, slot), slot

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kappawatt.ledger.cells import PER_SLOT
-from kappawatt.ledger.keys import WINDOW_SHIFT, run_of, window_of, zone_of
+from kappawatt.ledger.keys import CODE_MASK, SLOTS_A_DAY, run_of, window_of, zone_of
 from kappawatt.ledger.places import Places
 from kappawatt.ledger.priced import price_rows, site_water_l
 from kappawatt.ledger.prices import UNPRICED, Price, PriceBook, Priced, price_columns
@@ -18,8 +18,6 @@ from kappawatt.units import WINDOW_5M_US, WINDOW_5S_US
 
 Ints = NDArray[np.int64]
 
-RUN_AND_ZONE = (1 << WINDOW_SHIFT) - 1
-_SLOTS_A_DAY = 288
 
 TABLE = "run_window_5s"
 """The table whose rows are settled."""
@@ -96,7 +94,7 @@ class Orders:
     def ask(self, slot_key: Ints) -> None:
         """Have these keys of slots priced anew; those that wait already keep their turn."""
         fresh = np.setdiff1d(slot_key, self._waiting)
-        by_run = np.argsort(fresh & RUN_AND_ZONE, kind="stable")  # so that an order is for many slots of one run
+        by_run = np.argsort(fresh & CODE_MASK, kind="stable")  # so that an order is for many slots of one run
         self._waiting = np.concatenate((self._waiting, fresh[by_run]))
 
     def take(self, most: int, before: int) -> Ints:
@@ -124,10 +122,10 @@ def orders(slot_key: Ints, slots: KeyedTable, known: Places, prices: PriceBook) 
     at = at[slots["settled"][at] != 0]
     key = slots.key[at]
     price = prices.lookup(known.zones.names, zone_of(key), window_of(key))
-    order = np.lexsort((window_of(key), key & RUN_AND_ZONE))
+    order = np.lexsort((window_of(key), key & CODE_MASK))
     key, price, settled = key[order], price[order], slots["settled"][at[order]]
     slot = window_of(key)
-    breaks = _differs(key & RUN_AND_ZONE) | _differs(price) | _differs(slot // _SLOTS_A_DAY) | (np.diff(slot) != 1)
+    breaks = _differs(key & CODE_MASK) | _differs(price) | _differs(slot // SLOTS_A_DAY) | (np.diff(slot) != 1)
     edges = np.flatnonzero(np.concatenate(([True], breaks, [True]))).tolist() if len(key) else []
     found = []
     for low, high in pairwise(edges):

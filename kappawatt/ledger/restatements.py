@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from kappawatt.grid import fallbacks
 from kappawatt.ledger.cells import in_zone
 from kappawatt.ledger.frozen import Frozen
-from kappawatt.ledger.keys import WINDOW_SHIFT, run_of, window_of, zone_of
+from kappawatt.ledger.keys import CODE_MASK, SLOTS_A_DAY, run_of, window_of, zone_of
 from kappawatt.ledger.places import Places
 from kappawatt.ledger.prices import KINDS, UNPRICED, Change, Price, PriceBook
 from kappawatt.ledger.rows import Row, dates
@@ -19,8 +19,6 @@ from kappawatt.stream.table import KeyedTable
 from kappawatt.units import UJ_PER_KWH, WINDOW_5M_US
 
 Ints = NDArray[np.int64]
-
-_SLOTS_A_DAY = 288
 
 
 class Changes(NamedTuple):
@@ -72,12 +70,12 @@ def restated(
     """
     at, _ = slots.find(key)
     energy = slots["energy_uj"][at].sum(axis=1)
-    order = np.lexsort((window_of(key), key & ((1 << WINDOW_SHIFT) - 1)))
+    order = np.lexsort((window_of(key), key & CODE_MASK))
     order = order[energy[order] > 0]
     key, energy, slot = key[order], energy[order], window_of(key[order])
     where = np.searchsorted(changes.code, in_zone(key))
     before, after = changes.before[where], changes.after[where]
-    same = (key & ((1 << WINDOW_SHIFT) - 1), before, after, slot // _SLOTS_A_DAY)
+    same = (key & CODE_MASK, before, after, slot // SLOTS_A_DAY)
     breaks = np.any([column[1:] != column[:-1] for column in same], axis=0)
     edges = np.flatnonzero(np.concatenate(([True], breaks, [True]))).tolist() if len(key) else []
     rows = []
@@ -129,7 +127,7 @@ def _grams(energy_uj: int, period: _Period, pue: float) -> tuple[float | None, f
 def _by_day(period: _Period) -> Iterator[_Period]:
     first = period.first
     while first < period.end:
-        end = min(period.end, (first // _SLOTS_A_DAY + 1) * _SLOTS_A_DAY)
+        end = min(period.end, (first // SLOTS_A_DAY + 1) * SLOTS_A_DAY)
         yield period._replace(first=first, end=end)
         first = end
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kappawatt.ledger.keys import WINDOW_SHIFT, row_key, run_of, window_of
+from kappawatt.ledger.keys import CODE_MASK, WINDOW_SHIFT, row_key, run_of, window_of
 from kappawatt.stream.table import Column, KeyedTable, reduce_by_key
 
 Ints = NDArray[np.int64]
@@ -107,7 +107,7 @@ class Windows:
     def touch_cells(self, cell: Ints) -> None:
         """The rows over these cells changed, as far as there are any."""
         row = row_key(cell)
-        row = (window_of(row) // self._of_cells) << WINDOW_SHIFT | row & ((1 << WINDOW_SHIFT) - 1)
+        row = (window_of(row) // self._of_cells) << WINDOW_SHIFT | row & CODE_MASK
         unique = np.unique(row)
         _, known = self.rows.find(unique)
         self._dirty.append(unique[known])
@@ -130,7 +130,7 @@ class Windows:
         self.rows["final"][due[over]] = 1
         self.touch(key[over])
         host = self._hosts.key
-        host_run = run_of_pair[host & ((1 << WINDOW_SHIFT) - 1)]
+        host_run = run_of_pair[host & CODE_MASK]
         self._hosts.drop((window_of(host) + 1) * self.width_us + lateness_us <= frontier[host_run])
 
     def take_dirty(self) -> Ints:
