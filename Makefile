@@ -24,7 +24,7 @@ demo-revision: .venv/dev  ## a price is revised while the flow runs, before and 
 test: tools lint  ## every test, on real Kafka, registry, Cassandra and Chromium; ARGS="-k spool" for some
 	@$(STACK) run -- $(BIN)/python -m pytest $(ARGS)
 
-chaos: tools  ## half an hour of kills, outages and lost records on the real servers; a table at the end
+chaos: tools .venv/dev  ## half an hour of kills, outages and lost records on the real servers; a table at the end
 	@$(STACK) run -- $(BIN)/python -m pytest tests/chaos $(ARGS)
 
 unit: .venv/dev  ## the tests that need neither servers nor browser

@@ -94,9 +94,12 @@ def topic_prefix(kafka_address: str) -> Iterator[str]:
 def cassandra_session(cassandra_address: str) -> Iterator[Any]:
     """The driver's session, for looking at tables as any CQL client would."""
     from cassandra.cluster import Cluster
+    from cassandra.policies import ConstantReconnectionPolicy
 
     host, port = cassandra_address.rsplit(":", 1)
-    cluster = Cluster([host], port=int(port), protocol_version=5, connect_timeout=30, control_connection_timeout=30)
+    settings: dict[str, Any] = {"connect_timeout": 30, "control_connection_timeout": 30, "protocol_version": 5}
+    # A test may have restarted the server; the default would come back after minutes.
+    cluster = Cluster([host], port=int(port), reconnection_policy=ConstantReconnectionPolicy(1.0, None), **settings)
     session = cluster.connect()
     session.default_timeout = 60
     yield session

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cassandra.cluster import NoHostAvailable
 
 from kappawatt.log.kafka import KafkaLog
 from kappawatt.stores.migrations import migrate
 from kappawatt.wire.registry import Registry
 from tests.chaos.options import REPLAY, SEED
 from tests.chaos.place import PARTITIONS, Place, parsed_schemas, server_pid, servers
+from tests.flows.flows import wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 REPORT = ROOT / ".stack/chaos.json"
@@ -71,13 +73,22 @@ def place(
 
 
 @pytest.fixture
-def servers_up(stack: dict[str, str]) -> Iterator[None]:
-    """All servers run and answer again after the case, whatever happened in it."""
+def servers_up(cassandra_session: Any) -> Iterator[None]:
+    """All servers run and answer again after the case, whatever happened in it; its other fixtures need them."""
     yield
     for name in ("kafka", "cassandra", "registry"):
         with contextlib.suppress(OSError, ValueError):
             os.kill(server_pid(name), signal.SIGCONT)
         servers("start", name)
+    wait_for(lambda: _answers(cassandra_session), what="the session to find Cassandra again", limit_s=120)
+
+
+def _answers(session: Any) -> bool:
+    try:
+        session.execute("SELECT key FROM system.local")
+    except NoHostAvailable:
+        return False
+    return True
 
 
 @pytest.hookimpl(wrapper=True)

@@ -232,7 +232,8 @@ def _resident_mb(pid: int) -> float:
 def servers(action: str, name: str) -> None:
     """`stop`, `start`, `restart` one of the servers."""
     program = [sys.executable, str(ROOT / "tests/stack/servers.py"), action, name]
-    subprocess.run(program, check=True, timeout=300, capture_output=True)
+    done = subprocess.run(program, check=False, timeout=300, capture_output=True, text=True)
+    assert done.returncode == 0, f"servers.py {action} {name}: {done.stdout}{done.stderr}"
 
 
 def server_pid(name: str) -> int:

@@ -35,7 +35,7 @@ def test_giant_backlog_is_read_in_bounded_memory(place: Place, facts: dict[str, 
 
 
 def test_dead_store_holds_reading_back(place: Place, seed: str, facts: dict[str, Any]) -> None:
-    first = bulk(20_000, begin_us=(int(time.time()) - 20_000) * SECOND)  # more follows it and must not be ahead of us
+    first = bulk(20_000, begin_us=(int(time.time()) - 22_000) * SECOND)  # more follows it and must not be ahead of us
     topic, schema_id = f"{place.prefix}sample", place.ids["sample"]
     first.send(place.kafka, topic, schema_id, PARTITIONS)
     with CqlProxy(place.cassandra, seed=seed) as door:
