@@ -33,6 +33,7 @@ from kappawatt.ledger.runs import Event
 from kappawatt.ledger.usage import Usage
 from kappawatt.ledger.windows import Parts, Windows
 from kappawatt.ledger.zone_hours import ZoneHours
+from kappawatt.ledger.zones import Over
 from kappawatt.stream.table import Column, reduce_by_key
 
 Ints = NDArray[np.int64]
@@ -336,9 +337,9 @@ class Shard:
         """Runs that were last heard of before this instant are forgotten."""
         return self._forgotten_hour * WIDTHS[2]
 
-    def _is_over(self, hour: int) -> bool:
-        """No sample that is in time can change this hour of a zone any more."""
+    def _is_over(self, hour: int) -> Over:
+        """Whether a sample that is in time can change this hour of a zone."""
         watermark = self._watermark.value
-        return self._all_ended or (
-            watermark is not None and (hour + 1) * WIDTHS[2] + self._config.lateness_us <= watermark
-        )
+        if watermark is not None and (hour + 1) * WIDTHS[2] + self._config.lateness_us <= watermark:
+            return Over.PASSED
+        return Over.AT_THE_END if self._all_ended else Over.NO

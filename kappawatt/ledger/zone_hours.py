@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from kappawatt.ledger.keys import window_of, zone_of
 from kappawatt.ledger.prices import PriceBook
 from kappawatt.ledger.runs import Run
-from kappawatt.ledger.zones import ZoneHour, contributions
+from kappawatt.ledger.zones import Over, ZoneHour, contributions
 from kappawatt.stream.table import KeyedTable
 
 Ints = NDArray[np.int64]
@@ -41,12 +41,12 @@ class ZoneHours:
         runs: Sequence[Run],
         zones: Sequence[str],
         prices: PriceBook,
-        is_over: Callable[[int], bool],
+        is_over: Callable[[int], Over],
     ) -> list[ZoneHour]:
         """What the shard contributes to the hours that changed, or are over now."""
         over = {key for key in self._open if is_over(key[1])}
         dirty = self._dirty | over
-        self._open -= over
+        self._open -= {key for key in over if is_over(key[1]) is Over.PASSED}
         self._dirty = set()
         kept = {key for key in dirty if key[1] >= self._forgotten}
         return contributions(kept, slots, runs, zones, prices, is_over) if kept else []

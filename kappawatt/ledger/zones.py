@@ -1,7 +1,8 @@
 """The fleet per electricity zone and hour: what each shard contributes, and the rows of all (docs/semantics.md §2)."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from enum import IntEnum
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +19,16 @@ Ints = NDArray[np.int64]
 _SLOTS = 12
 
 
+class Over(IntEnum):
+    """Whether an hour can still change. States of before this had a boolean here: what was over by whichever way."""
+
+    NO = 0
+    AT_THE_END = 1
+    """The log has ended: a longer one may bring more of any hour."""
+    PASSED = 2
+    """The watermark has passed it: only what is late, or another price, changes it."""
+
+
 class ZoneHour(NamedTuple):
     """One shard's whole contribution to one zone and hour; it replaces what the shard said before.
 
@@ -31,7 +42,7 @@ class ZoneHour(NamedTuple):
     water_ul: int
     wue: tuple[tuple[float, int], ...]
     runs: int
-    final: bool
+    over: int
 
 
 def contributions(
@@ -40,9 +51,9 @@ def contributions(
     runs: Sequence[Run],
     zones: Sequence[str],
     prices: PriceBook,
-    is_final: Any,
+    is_over: Callable[[int], Over],
 ) -> list[ZoneHour]:
-    """A shard's contributions to (zone code, hour)s from its 5-min cells. *is_final(hour)* tells whether it is over."""
+    """A shard's contributions to (zone code, hour)s from its 5-min cells."""
     by_hour: dict[int, set[int]] = defaultdict(set)
     for zone, hour in hours:
         by_hour[hour].add(zone)
@@ -54,7 +65,7 @@ def contributions(
         for zone in sorted(wanted):
             rows = at[zone_of(key) == zone]
             if len(rows):
-                found.append(_contribution(zones[zone], hour, slots, rows, runs, prices, zones, is_final(hour)))
+                found.append(_contribution(zones[zone], hour, slots, rows, runs, prices, zones, is_over(hour)))
     return found
 
 
@@ -66,7 +77,7 @@ def _contribution(
     runs: Sequence[Run],
     prices: PriceBook,
     zones: Sequence[str],
-    final: bool,
+    over: Over,
 ) -> ZoneHour:
     key = slots.key[at]
     energy, water = slots["energy_uj"][at], slots["water_ul"][at]
@@ -92,7 +103,7 @@ def _contribution(
         sum(litres for _, litres in by_run.values()),
         tuple(wue.items()),
         len(by_run),
-        final,
+        int(over),
     )
 
 
@@ -103,7 +114,7 @@ class ZoneTotals:
         self._parts: dict[tuple[str, int], dict[int, ZoneHour]] = defaultdict(dict)
         self._dirty: set[tuple[str, int]] = set()
         self.newest_over = 0
-        """The newest hour that is over in some shard: the watermark is behind it, newer hours may be far ahead."""
+        """The newest hour that the watermark has passed in some shard: newer ones may be far ahead, or just the end."""
 
     def __repr__(self) -> str:
         return f"<ZoneTotals {len(self._parts)} zone hours>"
@@ -135,7 +146,7 @@ class ZoneTotals:
 
     def _keep(self, shard: int, part: ZoneHour) -> None:
         self._parts[part.zone, part.hour][shard] = part
-        if part.final:
+        if part.over == Over.PASSED:
             self.newest_over = max(self.newest_over, part.hour)
 
 
@@ -156,5 +167,5 @@ def _row(zone: str, hour: int, parts: list[ZoneHour]) -> Row:
     site += [energy / UJ_PER_KWH * use for use, energy in wue.items()]
     priced = price_row(merged, site)
     runs = sum(part.runs for part in parts)
-    final = all(part.final for part in parts)
+    final = all(part.over for part in parts)
     return (zone, dates(np.array([start]))[0], start, total, *by_kind, estimated, *priced, runs, final)

@@ -65,7 +65,7 @@ def test_frames_come_back_as_one_that_means_the_same() -> None:
 
 
 def test_contributions_to_a_zone_come_back() -> None:
-    sent = [(3, ZoneHour("DEU", 4, (1, 2), ((5, None, 1.1),), 6, ((0.5, 7),), 1, True))]
+    sent = [(3, ZoneHour("DEU", 4, (1, 2), ((5, None, 1.1),), 6, ((0.5, 7),), 1, 2))]
 
     assert same(unpack_zones(pack_zones(sent)), sent)
 

@@ -3,7 +3,7 @@
 import pytest
 
 from kappawatt.ledger.control import price as price_of
-from kappawatt.ledger.zones import ZoneHour, ZoneTotals
+from kappawatt.ledger.zones import Over, ZoneHour, ZoneTotals
 from kappawatt.stores.tables import TABLES
 from tests.oracle.records import MIDNIGHT, event, price, sample
 from tests.unit.ledger_kit import DAY, Ledger
@@ -79,7 +79,7 @@ def test_sums_go_beyond_64_bits():
 
 
 def test_loaded_totals_give_what_the_dumped_would_have():
-    totals, again = totals_of((1, part(10)), (2, part(20, hour=HOUR + 5, final=True))), ZoneTotals()
+    totals, again = totals_of((1, part(10)), (2, part(20, hour=HOUR + 5, final=Over.PASSED))), ZoneTotals()
     rows(totals)
 
     again.load(totals.dump())
