@@ -1,58 +1,58 @@
 """What the flow's state costs an epoch, with active runs at 1 Hz beside finished ones.
 
-    python benchmarks/state.py [--active 1000] [--finished 10000] [--epochs 100] [--hours 2] [--no-journal]
+    python -m benchmarks.state [--active 1000] [--finished 10000] [--epochs 100] [--hours 2] [--no-journal]
+    python -m benchmarks.state --active 10000 --finished 100000 --hours 1 --epochs 48
 
 The real job's steps run on Bytewax with its recovery store, in one process and one epoch a batch; a source of this
 script's own stands for the buckets and sends what they would: frames of sixteen buckets (2–11 devices a run), run
 events, a watermark. First it lets the finished runs end and the active ones grow to so many hours of age, then it
-counts: CPU of the whole process in an epoch, of that the folds, the making of this script's frames, and the rest, which
-is state: packing, snapshots, Bytewax's pickling and SQLite. Prints a table of epochs to stderr and a line of JSON.
+counts: CPU of the whole process in an epoch, of that the folds, the making of this script's frames, the letting go of
+rows that a sink would have written, and the rest, which is state: packing, snapshots, Bytewax's pickling and SQLite.
+
+An active run holds its last 20 minutes second by second of which the state keeps cells of 5 s for the lateness (15
+minutes), and a cell in each 5 minutes before that. How much a run takes is measured apart, in one shard: of finished
+runs, and of active ones after a day and after two. Prints a table of epochs to stderr and a line of JSON.
 """
 
 import argparse
 import json
 import resource
-import shutil
 import sqlite3
+import subprocess
 import sys
 import tempfile
 import time
-import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
-from statistics import fmean, quantiles
+from statistics import fmean, median, quantiles
 from typing import Any
 
-import numpy as np
 from bytewax.outputs import DynamicSink, StatelessSinkPartition
 from bytewax.recovery import RecoveryConfig, init_db_dir
 from bytewax.testing import run_main
 
+from benchmarks.state_runs import HOUR, SECOND, T0, Fleet, events, fleets, footprint, told
 from dataflows.engine import dataflow
 from kappawatt.emissions.job import emissions_job
-from kappawatt.emissions.names import BUCKETS, CONTROL, SHARDS, ZONES
+from kappawatt.emissions.names import BUCKETS, SHARDS, ZONES
 from kappawatt.emissions.rings import with_journals
 from kappawatt.ledger.config import LedgerConfig
-from kappawatt.ledger.frames import CELL_COLUMNS, DEVICE_COLUMNS, USAGE_COLUMNS, Device, Frame, Place
-from kappawatt.ledger.inbox import Report
-from kappawatt.ledger.runs import Event
 from kappawatt.stream.job import Item, Job, Source, Step
 from kappawatt.stream.ticks import Ticks
 from kappawatt.testing.runtime import ManualRuntime
 
-SECOND = 1_000_000
-HOUR = 3_600 * SECOND
-T0 = 1_760_000_400 * SECOND // HOUR * HOUR
+_CYCLE = 48
+"""Epochs after which every shard has sent its whole state once since the runs were made: counted from then on."""
 
 
 class Clock:
     """CPU seconds by what they were spent on, of the epoch that is under way."""
 
     def __init__(self) -> None:
-        self.spent = {"fold": 0.0, "make": 0.0, "dump": 0.0}
+        self.spent = {"fold": 0.0, "make": 0.0, "dump": 0.0, "rows": 0.0}
 
     def of(self, what: str, call: Any, *args: Any) -> Any:
         """Call, and note the CPU that it took."""
@@ -77,65 +77,6 @@ class Timed:
         return self._clock.of("dump", self._logic.dump)
 
 
-class Fleet:
-    """Runs of one shard, as frames. *devices* is how many each run has."""
-
-    def __init__(self, shard: int, names: list[str]) -> None:
-        self.shard = SHARDS[shard]
-        self.places = [Place(name, f"node-{zlib.crc32(name.encode()) % 20_000:05d}", "DEU") for name in names]
-        counts = [2 + zlib.crc32(name.encode()) % 10 for name in names]
-        kinds = [["cpu:0", "memory:0", *(f"gpu:{gpu}" for gpu in range(9))][:count] for count in counts]
-        self.devices = [
-            Device(p.run_id, p.host, name) for p, each in zip(self.places, kinds, strict=True) for name in each
-        ]
-        self.first = np.concatenate(([0], np.cumsum(counts)))
-
-    def frame(self, start_us: int, windows: int, low: int, high: int, *, devices: bool) -> Frame:
-        """Some of its runs over some 5-s windows; a window's cell holds a second of it."""
-        runs = high - low
-        place = np.repeat(np.arange(runs), windows)
-        window = start_us // (5 * SECOND) + np.tile(np.arange(windows), runs)
-        count = len(place)
-        begin = np.maximum(window * 5 * SECOND, start_us)
-        columns = {"water_ul": 0, "covered_us": SECOND, "first_us": begin, "last_us": begin + SECOND, "samples": 1}
-        cells = {name: np.full(count, columns[name], np.int64) for name in CELL_COLUMNS if name != "energy_uj"}
-        cells["energy_uj"] = np.tile(np.array([90 * SECOND, 0, 700 * SECOND, 0, 40 * SECOND, 0, 0, 0]), (count, 1))
-        cells = {name: cells[name] for name in CELL_COLUMNS}
-        usage = {name: np.full(runs, 1_000, np.int64) for name in USAGE_COLUMNS}
-        usage |= {"first_us": np.full(runs, start_us), "last_us": np.full(runs, start_us + SECOND)}
-        wanted = self.devices[self.first[low] : self.first[high]] if devices else []
-        size = len(wanted)
-        rows = {name: np.full(size, 7, column.dtype) for name, column in DEVICE_COLUMNS.items()}
-        rows["energy_uj"] = np.arange(size) * 1_000_003 + 50 * SECOND
-        slot = np.full(size, start_us // (300 * SECOND))
-        every = np.arange(runs)
-        return Frame(
-            self.places[low:high], place, window, cells, every, usage, wanted, np.arange(size), slot, rows
-        )  # fmt: skip
-
-
-def fleets(prefix: str, runs: int) -> list[Fleet]:
-    """Runs spread over the shards as their ids are."""
-    names = [f"{prefix}-{zlib.crc32(f'{prefix}{run}'.encode()):08x}-{run:022d}" for run in range(runs)]
-    by_shard: dict[int, list[str]] = {shard: [] for shard in range(len(SHARDS))}
-    for name in names:
-        by_shard[zlib.crc32(name.encode()) % len(SHARDS)].append(name)
-    return [Fleet(shard, names) for shard, names in by_shard.items()]
-
-
-def events(fleet: Fleet, low: int, high: int, kind: str, at: int) -> list[Item]:
-    """A start or stop of some of its runs, with what a training says of itself."""
-    values = {"user": "u42", "project": "vision", "model": "vit", "framework": "torch", "labels": {"team": "blue"}}
-    return [
-        (fleet.shard, (p.run_id, Event(at, f"{p.run_id}-{kind}", kind, values))) for p in fleet.places[low:high]
-    ]  # fmt: skip
-
-
-def told(watermark_us: int) -> list[Item]:
-    """What all buckets tell all shards."""
-    return [(shard, Report(name, watermark_us)) for shard in SHARDS for name in (*BUCKETS, CONTROL)]
-
-
 def life(options: argparse.Namespace) -> Iterator[tuple[bool, list[Item]]]:
     """Epoch by epoch what the buckets send, and whether the epoch counts."""
     done, active = fleets("done", options.finished), fleets("run", options.active)
@@ -146,7 +87,7 @@ def life(options: argparse.Namespace) -> Iterator[tuple[bool, list[Item]]]:
         for fleet in done:
             high = min(low + portion, len(fleet.places))
             if low < high:
-                items += events(fleet, low, high, "start", now) + events(fleet, low, high, "stop", now + 600 * SECOND)
+                items += events(fleet, low, high, "start", now) + events(fleet, low, high, "stop", now + 120 * SECOND)
                 items.append((fleet.shard, fleet.frame(now, 24, low, high, devices=True)))
         now += HOUR
         yield False, [*items, *told(now)]
@@ -161,9 +102,9 @@ def life(options: argparse.Namespace) -> Iterator[tuple[bool, list[Item]]]:
         frames = [(fleet.shard, fleet.frame(now, 12, 0, len(fleet.places), devices=True)) for fleet in active]
         yield False, [*frames, *told(now)]
         now += 60 * SECOND
-    for number in range(options.epochs):
+    for number in range(_CYCLE + options.epochs):
         items = [each for fleet in active for each in second(fleet, now)]
-        yield True, items + (told(now) if number % 60 == 0 else [])
+        yield number >= _CYCLE, items + (told(now) if number % 60 == 0 else [])
         now += SECOND
 
 
@@ -189,7 +130,9 @@ class Feed:
         self._counts = False
         self._given = False
         self._last = time.process_time()
+        self._every = max(2, options.epochs // 10)
         self.epochs: list[dict[str, float]] = []
+        self.stored: list[dict[str, float]] = []
 
     def next_batch(self) -> list[Item]:
         if self._given:
@@ -199,7 +142,7 @@ class Feed:
         found = self._clock.of("make", next, self._life, None)
         if found is None:
             if self.epochs:
-                shutil.copytree(self._recovery, self._recovery.with_name("killed"))
+                subprocess.run(["cp", "-r", self._recovery, self._recovery.with_name("killed")], check=True)
             raise StopIteration
         self._counts, items = found
         self._given = True
@@ -222,29 +165,43 @@ class Feed:
         total, self._last = now - self._last, now
         spent, self._clock.spent = self._clock.spent, dict.fromkeys(self._clock.spent, 0.0)
         if self._counts:
-            state = total - spent["fold"] - spent["make"]
-            self.epochs.append({"total": total, **spent, "state": state, **stored(self._recovery)})
+            state = total - spent["fold"] - spent["make"] - spent["rows"]
+            self.epochs.append({"total": total, **spent, "state": state})
+            if len(self.epochs) % self._every == 1:
+                self.stored.append(stored(self._recovery))
+                print(len(self.epochs), {**self.epochs[-1], **self.stored[-1]}, file=sys.stderr, flush=True)
+            self._last = time.process_time()
+
+
+_COUNT = """
+import pathlib, sqlite3, sys
+parts = [sqlite3.connect(f"file:{path}?mode=ro", uri=True) for path in pathlib.Path(sys.argv[1]).glob("*.sqlite3")]
+print(sum(part.execute("SELECT COUNT(*) FROM snaps").fetchone()[0] for part in parts))
+"""
 
 
 def stored(recovery: Path) -> dict[str, float]:
-    """Bytes of the recovery folder, and rows in its tables of snapshots."""
+    """Bytes of the recovery folder, and rows in its tables of snapshots.
+
+    Another process looks: closing a file here would drop the locks of Bytewax's own SQLite in this process, and one of
+    the two would cut off the shared memory that the other has mapped (the end is a bus error).
+    """
     size = sum(path.stat().st_size for path in recovery.iterdir())
-    rows = 0
-    for path in recovery.glob("*.sqlite3"):
-        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as part:
-            rows += part.execute("SELECT COUNT(*) FROM snaps").fetchone()[0]
-        part.close()
-    return {"mb": size / 1e6, "rows": rows}
+    counted = subprocess.run([sys.executable, "-c", _COUNT, str(recovery)], capture_output=True, text=True, check=True)
+    return {"mb": size / 1e6, "kept": int(counted.stdout)}
 
 
 class Nothing(DynamicSink, StatelessSinkPartition):
     """Where rows go: stores are measured elsewhere."""
 
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
     def build(self, step_id: str, worker_index: int, worker_count: int) -> "Nothing":
         return self
 
     def write_batch(self, items: list[Any]) -> None:
-        pass
+        self._clock.of("rows", lambda: [outlet.rows.clear() for _, outlet in items])
 
 
 def the_job(options: argparse.Namespace, clock: Clock, feed: Any) -> Job:
@@ -278,7 +235,7 @@ def run(options: argparse.Namespace, recovery: Path) -> tuple[Feed, float]:
         return feeds[0]
 
     began = time.process_time()
-    flow = dataflow(the_job(options, clock, feed), Nothing())
+    flow = dataflow(the_job(options, clock, feed), Nothing(clock))
     run_main(flow, epoch_interval=timedelta(0), recovery_config=RecoveryConfig(str(recovery)))
     return feeds[0], time.process_time() - began
 
@@ -287,8 +244,6 @@ def answer(options: argparse.Namespace, recovery: Path) -> dict[str, Any]:
     """All measurements."""
     seen, _ = run(options, recovery)
     epochs = seen.epochs
-    for number in range(0, len(epochs), max(1, len(epochs) // 10)):
-        print(number, {name: round(value, 4) for name, value in epochs[number].items()}, file=sys.stderr)
     _, drained_s = run(options, recovery)
     _, killed_s = run(options, recovery.with_name("killed"))
     state = [epoch["state"] * 1e3 for epoch in epochs]
@@ -300,12 +255,15 @@ def answer(options: argparse.Namespace, recovery: Path) -> dict[str, Any]:
         "hours": options.hours,
         "epochs": len(epochs),
         "state_cpu_ms": round(fmean(state), 1),
+        "state_cpu_ms_p50": round(median(state), 1),
         "state_cpu_ms_p95": round(quantiles(state, n=20)[-1], 1),
         "fold_cpu_ms": round(fmean(epoch["fold"] for epoch in epochs) * 1e3, 1),
         "base_dump_cpu_ms": round(fmean(epoch["dump"] for epoch in epochs) * 1e3, 1),
-        "recovery_mb": [round(epochs[0]["mb"], 1), round(epochs[-1]["mb"], 1)],
-        "recovery_rows": [int(epochs[0]["rows"]), int(epochs[-1]["rows"])],
+        "rows_cpu_ms": round(fmean(epoch["rows"] for epoch in epochs) * 1e3, 1),
+        "recovery_mb": [round(each["mb"], 1) for each in seen.stored],
+        "recovery_rows": [int(each["kept"]) for each in seen.stored],
         "whole_state_mb": round(whole(recovery) / 1e6, 1),
+        **footprint(),
         "start_after_a_drain_cpu_s": round(drained_s, 1),
         "start_after_a_kill_cpu_s": round(killed_s, 1),
         "max_rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3),

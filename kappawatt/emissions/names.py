@@ -49,7 +49,7 @@ CONTROL = "control"
 """The one part that reads intensity and run events, and the gate that it opens for samples."""
 
 SINK_PARTS = tuple(f"c{part:02d}" for part in range(16))
-STATE_VERSION = 7
+STATE_VERSION = 8
 """Of all snapshots together; another one in a state folder means: rebuild from the log."""
 
 

@@ -1,24 +1,27 @@
 """Messages of the steps as bytes, for the journal: plain values, small numbers in few bytes, and back, bit by bit."""
 
 import pickle
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import accumulate, chain
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kappawatt.ledger.frames import Device, Frame, Place, Suspect
+from kappawatt.ledger.frames import Columns, Device, Frame, Place, Suspect
 from kappawatt.ledger.inbox import Message, Report
 from kappawatt.ledger.prices import Price
 from kappawatt.ledger.runs import Event
 from kappawatt.ledger.zones import ZoneHour
 
-Array = NDArray[Any]
+Ints = NDArray[np.int64]
 Contribution = tuple[int, ZoneHour]
 """Number of a shard, and what it says of a zone and hour."""
 
 _SUSPECT, _PRICE, _REPORT, _EVENT = range(4)
+
+_KINDS = (None, np.uint8, np.uint16, np.uint32, np.int64)  # none for a column with one value
+_MOST = np.array([0, (1 << 8) - 1, (1 << 16) - 1, (1 << 32) - 1], np.uint64)
 
 
 def pack(messages: Sequence[Message]) -> bytes:
@@ -67,25 +70,18 @@ def _message(kind: int, values: Any) -> Message:
 
 
 def _plain_frame(frames: Sequence[Frame]) -> tuple[Any, ...]:
-    """Frames as one; an array has a price of its own, whatever its length."""
+    """Frames as one. Arrays have a price of their own, whatever their length: so all columns of a table are one."""
+    # Flat lists of names: most are one and the same object again and again, which pickle writes in two to five bytes.
+    places = list(chain.from_iterable(chain.from_iterable(frame.places for frame in frames)))
+    devices = list(chain.from_iterable(chain.from_iterable(frame.devices for frame in frames)))
     place = _offsets([len(frame.places) for frame in frames])
     device = _offsets([len(frame.devices) for frame in frames])
-
-    def joined(arrays: Iterable[Array]) -> Any:
-        return narrow(np.concatenate(list(arrays)))
-
-    # Flat lists of names: most are one and the same object again and again, which pickle writes in two to five bytes.
     return (
-        [name for frame in frames for name in chain.from_iterable(frame.places)],
-        [name for frame in frames for name in chain.from_iterable(frame.devices)],
-        joined(frame.cell_place + first for frame, first in zip(frames, place, strict=True)),
-        joined(frame.cell_window for frame in frames),
-        joined(frame.usage_place + first for frame, first in zip(frames, place, strict=True)),
-        joined(frame.device + first for frame, first in zip(frames, device, strict=True)),
-        joined(frame.device_window for frame in frames),
-        {name: joined(frame.cells[name] for frame in frames) for name in frames[0].cells},
-        {name: joined(frame.usage[name] for frame in frames) for name in frames[0].usage},
-        {name: joined(frame.device_rows[name] for frame in frames) for name in frames[0].device_rows},
+        places,
+        devices,
+        _table([{"": frame.cell_place, "window": frame.cell_window, **frame.cells} for frame in frames], place),
+        _table([{"": frame.usage_place, **frame.usage} for frame in frames], place),
+        _table([{"": frame.device, "window": frame.device_window, **frame.device_rows} for frame in frames], device),
     )
 
 
@@ -94,46 +90,73 @@ def _offsets(lengths: list[int]) -> list[int]:
 
 
 def _frame(values: Sequence[Any]) -> Frame:
-    places, devices, *arrays = values
-    indices, columns = map(widen, arrays[:5]), arrays[5:]
-    cell_place, cell_window, usage_place, device, device_window = indices
-    cells, usage, device_rows = ({name: widen(column) for name, column in each.items()} for each in columns)
+    places, devices, *tables = values
+    cells, usage, device_rows = map(_untable, tables)
     return Frame(
         [Place(*names) for names in zip(*[iter(places)] * 3, strict=True)],
-        cell_place,
-        cell_window,
+        cells.pop(""),
+        cells.pop("window"),
         cells,
-        usage_place,
+        usage.pop(""),
         usage,
         [Device(*names) for names in zip(*[iter(devices)] * 3, strict=True)],
-        device,
-        device_window,
+        device_rows.pop(""),
+        device_rows.pop("window"),
         device_rows,
     )
 
 
-def narrow(array: Array) -> Any:
-    """An array as its type and least numbers of bytes: integers (by column) as the distance from their least.
+def _table(frames: list[Columns], first: list[int]) -> tuple[Any, ...]:
+    """Columns of some frames below one another; those named "" point into lists that begin at *first*."""
+    widths = {name: column.shape[1] if column.ndim == 2 else 0 for name, column in frames[0].items()}
+    flat = [name for name, column in frames[0].items() if not widths[name] and column.dtype == np.int64]
+    wide = [name for name, column in frames[0].items() if widths[name] and column.dtype == np.int64]
+    rows = [len(frame[""]) for frame in frames]
+    block = np.concatenate([frame[name] for name in flat for frame in frames]).reshape(len(flat), sum(rows))
+    block[0] += np.repeat(first, rows)  # "" is the first of all
+    if wide:
+        block = np.concatenate((block, *(np.concatenate([frame[name] for frame in frames]).T for name in wide)))
+    others = {name: np.concatenate([frame[name] for frame in frames]) for name in widths if name not in {*flat, *wide}}
+    return (widths, narrow(block), others)
 
-    >>> narrow(np.array([1_700_000_000, 1_700_000_100]))
-    ('<i8', 1700000000, array([  0, 100], dtype=uint8))
+
+def _untable(packed: tuple[Any, ...]) -> Columns:
+    widths, narrowed, others = packed
+    block = widen(narrowed)
+    flat = [name for name, width in widths.items() if not width and name not in others]
+    found: Columns = {**others, **{name: block[at] for at, name in enumerate(flat)}}
+    at = len(flat)
+    for name, width in widths.items():
+        if width and name not in others:
+            found[name] = np.ascontiguousarray(block[at : at + width].T)
+            at += width
+    return {name: found[name] for name in widths}
+
+
+def narrow(block: Ints) -> tuple[Any, ...]:
+    """Columns of integers, [columns, rows], each in the least number of bytes as the distance from its least value.
+
+    >>> low, parts, shape = narrow(np.array([[1_700_000_000, 1_700_000_100], [7, 7]]))
+    >>> low.tolist(), parts, shape
+    ([1700000000, 7], [(array([0]), array([[  0, 100]], dtype=uint8))], (2, 2))
     """
-    if array.dtype != np.int64 or array.size == 0:
-        return array.copy()
-    if array.ndim == 2:
-        return [narrow(column) for column in array.T]
-    low, high = int(array.min()), int(array.max())
-    for kind in (np.uint8, np.uint16, np.uint32):
-        if high - low <= np.iinfo(kind).max:
-            return (array.dtype.str, low, (array - low).astype(kind))
-    return array.copy()
+    if block.size == 0:
+        return (np.zeros(len(block), np.int64), [], block.shape)
+    low = block.min(axis=1)
+    span = block.max(axis=1).view(np.uint64) - low.view(np.uint64)  # modulo 2^64, so no distance is too great
+    size = np.searchsorted(_MOST, span)
+    parts = []
+    for number in np.unique(size[size > 0]).tolist():
+        at = np.flatnonzero(size == number)
+        parts.append((at, (block[at] - low[at, None]).astype(_KINDS[number])))
+    return (low, parts, block.shape)
 
 
-def widen(narrowed: Any) -> Array:
-    """The array that `narrow` took."""
-    if isinstance(narrowed, list):
-        return np.stack([widen(column) for column in narrowed], axis=1)
-    if isinstance(narrowed, tuple):
-        kind, low, rest = narrowed
-        return np.asarray(rest.astype(kind) + low, kind)
-    return np.asarray(narrowed)
+def widen(narrowed: tuple[Any, ...]) -> Ints:
+    """The block that `narrow` took."""
+    low, parts, shape = narrowed
+    block = np.empty(shape, np.int64)
+    block[:] = low[:, None]
+    for at, distance in parts:
+        block[at] += distance.astype(np.int64)
+    return block
