@@ -1,6 +1,5 @@
 """What a reader of the store sees while the flow is killed: only committed states, so nothing ever goes back."""
 
-import hashlib
 import threading
 import time
 from collections.abc import Mapping
@@ -84,18 +83,29 @@ class Watcher(threading.Thread):
             self.wrong.append(f"accounting {key}: {row}")
 
 
-def checksum(store_url: str) -> dict[str, str]:
-    """Of every table: SHA-256 over its rows, versions included, and how many there are."""
+def contents(store_url: str) -> dict[str, dict[tuple[Any, ...], dict[str, Any]]]:
+    """Every row of every table by its key, versions included."""
     store = open_store(store_url, read_only=True)
     try:
-        found = {}
-        for table in TABLES:
-            rows = sorted(repr(sorted(row.items())) for row in store.scan(table))
-            digest = hashlib.sha256("\n".join(rows).encode()).hexdigest()
-            found[table] = f"{len(rows)} rows {digest}"
-        return found
+        return {
+            name: {tuple(row[column] for column in table.key): row for row in store.scan(name)}
+            for name, table in TABLES.items()
+        }
     finally:
         store.close()
+
+
+def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[int, str]]:
+    """Each row whose content is another one: its version before (0: there was none), and in words what became of it."""
+    found = []
+    for table, rows in before.items():
+        for key in sorted(rows.keys() | after[table].keys(), key=repr):
+            old, new = rows.get(key), after[table].get(key)
+            if old is None or new is None:
+                found.append((0 if old is None else old["version"], f"{table} {key}: {'came' if new else 'went'}"))
+            elif new["version"] < old["version"] or {**new, "version": 0} != {**old, "version": 0}:
+                found.append((old["version"], f"{table} {key}: {old} became {new}"))
+    return found
 
 
 def pause(seconds: float) -> None:

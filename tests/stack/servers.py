@@ -134,6 +134,8 @@ def wait_until(condition: Callable[[], bool], limit_s: float) -> bool:
 
 
 def launch(server: Server, java: str, ports: dict[str, int]) -> None:
+    # A process that just ended has lost its command line a moment before it gives its ports back.
+    wait_until(lambda: all(is_free(ports[name]) for name in server.ports), 10)
     taken = [port for name in server.ports if not is_free(port := ports[name])]
     if taken:
         raise StackError(f"{server.name}: port {taken[0]} is taken by another program; `down` and `up` choose new ones")
