@@ -62,7 +62,7 @@ FAULTS = {
     ),
     "fence": Fault(
         "versions without a fence",
-        "kappawatt.stores.outlets",
+        "kappawatt.stream.target",
         "version = fence + outlet.flush",
         "version = outlet.flush",
     ),
