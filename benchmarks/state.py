@@ -23,7 +23,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -36,7 +35,7 @@ from bytewax.testing import run_main
 
 from benchmarks.state_runs import HOUR, SECOND, T0, Fleet, events, fleets, footprint, told
 from dataflows.engine import dataflow
-from kappawatt.emissions.job import emissions_job
+from kappawatt.emissions.job import emissions_steps
 from kappawatt.emissions.names import BUCKETS, SHARDS, ZONES
 from kappawatt.emissions.rings import with_journals
 from kappawatt.ledger.config import LedgerConfig
@@ -207,22 +206,11 @@ class Nothing(DynamicSink, StatelessSinkPartition):
 def the_job(options: argparse.Namespace, clock: Clock, feed: Any) -> Job:
     """The emissions job with *feed* as its source, and timed folds."""
     config = LedgerConfig()
-    job = emissions_job(
-        config,
-        ManualRuntime(),
-        open_bucket=lambda *_: None,
-        open_topic=lambda *_: None,
-        decoder=lambda: None,
-        schema_of=lambda _: None,
-        bounded=False,
-        final=False,
-        idle_us=0,
-    )  # type: ignore[arg-type]
     steps = tuple(
         Step(step.step_id, step.keys, lambda key, state, step=step: Timed(step.build(key, state), clock))
-        for step in job.steps
+        for step in emissions_steps(config, ManualRuntime())
     )
-    job = replace(job, sources=(Source("feed", ("feed",), feed),), steps=steps)
+    job = Job("emissions", sources=(Source("feed", ("feed",), feed),), steps=steps)
     return job if options.no_journal else with_journals(job, config)
 
 

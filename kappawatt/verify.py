@@ -44,7 +44,8 @@ class Checked:
         self.equations += 1
         if right not in (left, *others):
             self.broken.append(Broken(about=about, law=law, left=left, right=right))
-            self.runs |= {run_id} - {None}  # type: ignore[arg-type]
+            if run_id is not None:
+                self.runs.add(run_id)
 
 
 def verify(store: Store, log: LogReader | None = None, config: LedgerConfig | None = None) -> Checked:

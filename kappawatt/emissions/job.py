@@ -44,7 +44,6 @@ def emissions_job(
     """
     if config.shards != len(keys.shards):
         raise ValueError(f"the ledger has {config.shards} shards and the job {len(keys.shards)}; make them equal")
-    horizon_hours = config.horizon_us // US_PER_H
     return Job(
         "emissions",
         sources=(
@@ -53,8 +52,14 @@ def emissions_job(
             ),
             control.source(config, open_topic, schema_of, runtime, bounded=bounded, keys=keys),
         ),
-        steps=(
-            Step("ledger", keys.shards, lambda name, state: ShardLogic(name, state, config, runtime, keys)),
-            Step("zones", keys.zones, lambda name, state: ZoneLogic(name, state, horizon_hours)),
-        ),
+        steps=emissions_steps(config, runtime, keys),
+    )
+
+
+def emissions_steps(config: LedgerConfig, runtime: Runtime, keys: Keys = KEYS) -> tuple[Step, ...]:
+    """What follows the sources: ledger shards, and zone shards behind them."""
+    horizon_hours = config.horizon_us // US_PER_H
+    return (
+        Step("ledger", keys.shards, lambda name, state: ShardLogic(name, state, config, runtime, keys)),
+        Step("zones", keys.zones, lambda name, state: ZoneLogic(name, state, horizon_hours)),
     )

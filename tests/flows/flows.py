@@ -8,7 +8,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
+
+from kappawatt.errors import StoreError
+from kappawatt.stores import open_store
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT_S = 240
@@ -57,3 +60,15 @@ def wait_for(condition: Callable[[], bool], *, what: str, limit_s: float = 60) -
     while not condition():
         assert time.monotonic() < deadline, f"waited {limit_s:.0f} s for {what}"
         time.sleep(0.02)
+
+
+def rows_of(flow: Flow, table: str) -> list[dict[str, Any]]:
+    """All rows of a table of the flow's store; none while there is no store yet."""
+    try:
+        store = open_store(flow.store, read_only=True)
+    except StoreError:
+        return []
+    try:
+        return list(store.scan(table))
+    finally:
+        store.close()

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from kappawatt.errors import StoreError
 from kappawatt.stores import open_store
-from tests.flows.flows import Flow, kill, wait_for
+from tests.flows.flows import Flow, kill, rows_of, wait_for
 from tests.flows.ledger_compare import differences
 from tests.oracle.generate import small
 from tests.oracle.model import DAY, Dead, Log
@@ -105,7 +104,7 @@ def test_drained_live_flow_is_finished_by_a_bounded_run(tmp_path: Path) -> None:
     flow = flow_over(log, tmp_path)
     live = flow.start(until_end=False, processes=2)
     try:
-        wait_for(lambda: rows(flow, "run_total") > 0, what="first totals")
+        wait_for(lambda: bool(rows_of(flow, "run_total")), what="first totals")
         live.send_signal(signal.SIGTERM)
         assert live.wait(60) == 0
     finally:
@@ -123,22 +122,10 @@ def test_killed_flow_goes_on_exactly(tmp_path: Path, processes: int) -> None:
     for table in ("accounting", "run_window_5s", "zone_window_1h"):
         dying = flow.start(processes=processes)
         try:
-            wait_for(lambda table=table: rows(flow, table) > 0, what=f"a row in {table}")
+            wait_for(lambda table=table: bool(rows_of(flow, table)), what=f"a row in {table}")
         finally:
             kill(dying)
 
     flow.run(processes=3 - processes)
 
     assert differing(flow, log) == []
-
-
-def rows(flow: Flow, table: str) -> int:
-    """How many rows a table has by now; 0 while there is no store yet."""
-    try:
-        store = open_store(flow.store, read_only=True)
-    except StoreError:
-        return 0
-    try:
-        return sum(1 for _ in store.scan(table))
-    finally:
-        store.close()

@@ -4,10 +4,9 @@ import signal
 from pathlib import Path
 
 from dataflows.rebuild import sweep
-from kappawatt.errors import StoreError
 from kappawatt.stores import open_store
 from kappawatt.verify import verify
-from tests.flows.flows import Flow, kill, wait_for
+from tests.flows.flows import Flow, kill, rows_of, wait_for
 from tests.flows.ledger_compare import differences
 from tests.oracle.model import DAY, Log, Parameters
 from tests.oracle.records import MIDNIGHT, sample
@@ -33,20 +32,8 @@ def flow_over(log: Log, folder: Path) -> Flow:
     return Flow(log=f"file:{folder / 'log'}", store=store, state=folder / "state", flags=FLAGS)
 
 
-def found(flow: Flow, table: str) -> list[dict[str, object]]:
-    """Rows of a table; none while there is no store yet."""
-    try:
-        store = open_store(flow.store, read_only=True)
-    except StoreError:
-        return []
-    try:
-        return list(store.scan(table))
-    finally:
-        store.close()
-
-
 def counted(flow: Flow) -> int:
-    return sum(int(row["counted"]) for row in found(flow, "accounting"))
+    return sum(int(row["counted"]) for row in rows_of(flow, "accounting"))
 
 
 def live(flow: Flow, folder: Path, *logs: Log) -> None:
@@ -77,12 +64,12 @@ def test_what_was_late_live_is_on_time_in_a_rebuild(tmp_path: Path) -> None:
     behind = {**ahead, "b": ticks("b", 10, 5)}
     flow = flow_over(Log(), tmp_path)
     live(flow, tmp_path, Log(samples=ahead), Log(samples=behind))
-    assert {row["seq"] for row in found(flow, "late")} == {0, 1, 2, 3, 4}
+    assert {row["seq"] for row in rows_of(flow, "late")} == {0, 1, 2, 3, 4}
     assert broken_laws(flow) == []
 
     flow.run("--rebuild")
 
-    assert found(flow, "late") == []
+    assert rows_of(flow, "late") == []
     store = open_store(flow.store, read_only=True)
     assert differences(store, expected_tables(Log(samples=behind), Parameters(lateness_us=DAY))) == []
     store.close()
@@ -97,7 +84,7 @@ def test_live_rebuild_goes_on_with_what_is_appended(tmp_path: Path) -> None:
 
     assert not (flow.state / "rebuild.json").exists()
     assert broken_laws(flow) == []
-    assert sum(int(row["energy_uj"]) for row in found(flow, "run_total")) == 80 * 1_000_000
+    assert sum(int(row["energy_uj"]) for row in rows_of(flow, "run_total")) == 80 * 1_000_000
 
 
 def test_killed_rebuild_is_finished_by_the_next_start(tmp_path: Path) -> None:
@@ -118,12 +105,12 @@ def test_expired_samples_count_in_a_rebuild(tmp_path: Path) -> None:
     log = Log(samples={"a": [*ticks("a", 20 * 86_400, 5), *old]})
     flow = flow_over(log, tmp_path)
     flow.run()
-    assert [(row["counted"], row["rejected"]) for row in found(flow, "accounting")] == [(5, 3)]
+    assert [(row["counted"], row["rejected"]) for row in rows_of(flow, "accounting")] == [(5, 3)]
 
     flow.run("--rebuild")
 
-    assert [(row["counted"], row["rejected"]) for row in found(flow, "accounting")] == [(8, 0)]
-    assert [int(row["energy_uj"]) for row in found(flow, "run_total")] == [8_000_000]
+    assert [(row["counted"], row["rejected"]) for row in rows_of(flow, "accounting")] == [(8, 0)]
+    assert [int(row["energy_uj"]) for row in rows_of(flow, "run_total")] == [8_000_000]
     assert broken_laws(flow) == []
 
 
@@ -139,9 +126,9 @@ def test_rows_that_lie_before_the_log_stay(tmp_path: Path) -> None:
 
     flow.run("--rebuild")
 
-    kept = [row["window_start"] for row in found(flow, "run_window_5s")]
+    kept = [row["window_start"] for row in rows_of(flow, "run_window_5s")]
     assert min(kept) == MIDNIGHT
-    assert min(row["window_start"] for row in found(flow, "zone_window_1h")) == MIDNIGHT
+    assert min(row["window_start"] for row in rows_of(flow, "zone_window_1h")) == MIDNIGHT
 
 
 def test_lost_state_is_not_rebuilt_from_half_a_log(tmp_path: Path) -> None:
@@ -154,7 +141,7 @@ def test_lost_state_is_not_rebuilt_from_half_a_log(tmp_path: Path) -> None:
     refused = flow.start()
 
     assert refused.wait(30) == 1
-    assert sum(int(row["energy_uj"]) for row in found(flow, "run_total")) == 50 * 1_000_000
+    assert sum(int(row["energy_uj"]) for row in rows_of(flow, "run_total")) == 50 * 1_000_000
 
 
 def test_sweep_leaves_runs_that_the_rebuild_did_not_meet(tmp_path: Path) -> None:
@@ -164,5 +151,5 @@ def test_sweep_leaves_runs_that_the_rebuild_did_not_meet(tmp_path: Path) -> None
     newer = store.raise_fence(0)
 
     assert sweep(store, newer) == {}
-    assert len(found(flow, "run_window_5s")) == 1
+    assert len(rows_of(flow, "run_window_5s")) == 1
     store.close()

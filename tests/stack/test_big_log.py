@@ -11,12 +11,11 @@ from typing import Any
 
 import pytest
 
-from kappawatt.errors import StoreError
 from kappawatt.log.kafka import KafkaLog
 from kappawatt.stores import open_store
 from kappawatt.stores.migrations import migrate
 from kappawatt.wire.registry import Registry
-from tests.flows.flows import Flow, kill, wait_for
+from tests.flows.flows import Flow, kill, rows_of, wait_for
 from tests.flows.ledger_compare import differences
 from tests.oracle.generate import big
 from tests.oracle.model import Dead, Log, Tables
@@ -120,10 +119,12 @@ def test_killed_half_way_it_goes_on_to_the_same_tables(home: Home, tmp_path: Pat
         dying = flow.start(processes=processes)
         before = at_death[-1] if at_death else 0
         try:
-            wait_for(lambda least=before: counted(scan(flow, "accounting")) > least, what="the next epoch", limit_s=120)
+            wait_for(
+                lambda least=before: counted(rows_of(flow, "accounting")) > least, what="the next epoch", limit_s=120
+            )
         finally:
             kill(dying)
-        at_death.append(counted(scan(flow, "accounting")))
+        at_death.append(counted(rows_of(flow, "accounting")))
 
     flow.run()
 
@@ -146,18 +147,6 @@ def test_any_cql_client_sees_the_windows(on_kafka: Home, tmp_path: Path, keyspac
     assert [row.energy_uj for row in found] == [
         row["energy_uj"] for row in sorted(wanted, key=lambda row: row["window_start"])
     ]
-
-
-def scan(flow: Flow, table: str) -> list[dict[str, Any]]:
-    """All rows of a table, none while there is no store."""
-    try:
-        store = open_store(flow.store, read_only=True)
-    except StoreError:
-        return []
-    try:
-        return list(store.scan(table))
-    finally:
-        store.close()
 
 
 def counted(rows: Any) -> int:
