@@ -181,7 +181,10 @@ def facts(found: Run, curve: Curve, provider: str | None) -> list[Any]:
         ("Intensity: zone", _zone(run.get("zone"), level)),
         ("Intensity: provider", inert(provider) or MISSING),
         ("PUE", digits(run.get("pue")) if run.get("pue") is not None else "1.0 (none given)"),
-        ("Site water", f"{digits(run['wue_l_per_kwh'])} L/kWh" if run.get("wue_l_per_kwh") is not None else MISSING),
+        (
+            "Site water per IT energy (WUE)",
+            f"{digits(run['wue_l_per_kwh'])} L/kWh" if run.get("wue_l_per_kwh") is not None else MISSING,
+        ),
         ("Curves", _curves(found, curve)),
         ("Hardware", _hardware(run.get("hardware"))),
     ]

@@ -20,6 +20,7 @@ from .text import clock, digits, duration, inert, money, percent, zone_of
 RANGES = {"1": "24 h", "7": "7 days", "30": "30 days", "365": "1 year"}
 DEFAULT_DAYS = "30"
 MOST_TEXT = 200
+HEADER_PX, ROW_PX = 48, 42
 
 OUTPUTS = {
     "notice": ("runs-notice", "children"),
@@ -54,10 +55,10 @@ COLUMNS: list[dict[str, Any]] = [
     },
     {"headerName": "Energy, kWh", **_shown("energy"), "width": 125},
     {"headerName": "Emissions, g CO₂e", **_shown("emissions"), "width": 160},
-    {"headerName": "Estimated", **_shown("estimated"), "width": 110},
-    {"headerName": "Coverage", **_shown("coverage"), "width": 110},
-    {"headerName": "Cost", **_shown("cost"), "width": 110},
-    {"headerName": "User", "field": "user", "width": 120},
+    {"headerName": "Estimated", **_shown("estimated"), "width": 105},
+    {"headerName": "Coverage", **_shown("coverage"), "width": 105},
+    {"headerName": "Cost", **_shown("cost"), "width": 95},
+    {"headerName": "User", "field": "user", "width": 110},
     {"headerName": "Project", "field": "project", "width": 140},
     {"headerName": "Model", "field": "model", "width": 140},
     {"headerName": "Run id", "field": "run_id", "width": 200},
@@ -113,6 +114,8 @@ def _grid() -> dag.AgGrid:
             "enableCellTextSelection": True,
             "ensureDomOrder": True,
             "loadThemeGoogleFonts": False,
+            "headerHeight": HEADER_PX,
+            "rowHeight": ROW_PX,
         },
         style={"height": "100%"},
     )
@@ -172,10 +175,15 @@ def update(
         "rows": no_update if same else records,
         "changes": {"update": records, "async": False} if same and records else no_update,
         "empty": no_update if same else nothing(listing, shown, text, days, simulated),
-        "list": no_update if same else {"display": "block" if shown else "none"},
+        "list": no_update if same else _frame(len(shown)),
         "foot": foot(listing, shown, zone),
         "seen": {"fleet": fleet_id, "order": str(order), "generation": listing.generation},
     }
+
+
+def _frame(rows: int) -> dict[str, str]:
+    """The list's frame: no higher than its rows, with the room that a horizontal scroll bar takes."""
+    return {"display": "block", "maxHeight": f"{HEADER_PX + rows * ROW_PX + 18}px"} if rows else {"display": "none"}
 
 
 def flow_notice(lines: list[Line], now_us: int, zone: str) -> Any:

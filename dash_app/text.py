@@ -95,12 +95,14 @@ def percent(part: float | None) -> str:
 def duration(us: int | None) -> str:
     """A time span by its two greatest parts.
 
-    >>> duration(3_725_000_000), duration(59_400_000), duration(86_400_000_000), duration(None)
-    ('1 h 2 min', '59.4 s', '1 d', '–')
+    >>> duration(3_725_000_000), duration(59_400_000), duration(86_400_000_000), duration(9_600), duration(None)
+    ('1 h 2 min', '59.4 s', '1 d', '10 ms', '–')
     """
     if us is None or us < 0:
         return MISSING
     seconds = us / US_PER_S
+    if 0 < seconds < 0.9995:
+        return f"{us / 1e3:.0f} ms" if us >= 500 else "<1 ms"
     if seconds < 60:
         return f"{seconds:.1f} s" if seconds % 1 else f"{seconds:.0f} s"
     whole = int(seconds)

@@ -37,7 +37,7 @@ def _setting(default: T, *, unit: str, help: str, least: float | None = None, ab
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Everything that can be set. One name: flag `--dash-port`, environment `KAPPAWATT_DASH_PORT`, TOML `dash_port`."""
+    """Everything that can be set. One name: flag `--epoch-s`, environment `KAPPAWATT_EPOCH_S`, TOML `epoch_s`."""
 
     log: str = _setting("file:.kappawatt/log", unit="URL", help="where records are kept: file:DIR or kafka://HOST:PORT")
     registry: str | None = _setting(None, unit="URL", help="schema registry (Confluent API), needed with kafka://")
