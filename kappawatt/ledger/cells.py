@@ -75,14 +75,14 @@ class Cells:
         """
         key = self.fine.key
         at, _ = windows.rows.find(row_key(key))
-        final = (windows.rows["final"][at] == 1) | (window_of(key) < before) if len(key) else np.zeros(0, bool)
-        due = np.flatnonzero(final & (self.fine["kept"] == 0))
-        closed = Closed(key[due], self.fine["energy_uj"][due], self.fine["water_ul"][due])
+        final = (windows.rows.take("final", at) == 1) | (window_of(key) < before) if len(key) else np.zeros(0, bool)
+        due = np.flatnonzero(final & self.fine.has("kept", 0))
+        closed = Closed(key[due], self.fine.take("energy_uj", due), self.fine.take("water_ul", due))
         if len(due) == 0:
             return closed
         self._close(closed.key)
         stays = _is_mixed(row_key(closed.key), closed.water_ul)
-        self.fine["kept"][due[stays]] = 1
+        self.fine.put("kept", due[stays], 1)
         self._settle(windows, due[~stays])
         return closed
 
@@ -98,13 +98,13 @@ class Cells:
     def settled(self, slot_key: Ints) -> Ints:
         """Those of some slots that have rows which left `fine`."""
         at, _ = self.slots.find(slot_key)
-        found: Ints = slot_key[self.slots["settled"][at] != 0]
+        found: Ints = slot_key[self.slots.take("settled", at) != 0]
         return found
 
     def open_cells(self, runs: Ints) -> Closed:
         """The 5-s cells of some runs that are not closed."""
-        at = np.flatnonzero((self.fine["kept"] == 0) & in_runs(self.fine.key, runs))
-        return Closed(self.fine.key[at], self.fine["energy_uj"][at], self.fine["water_ul"][at])
+        at = np.flatnonzero(self.fine.has("kept", 0) & in_runs(self.fine.key, runs))
+        return Closed(self.fine.key[at], self.fine.take("energy_uj", at), self.fine.take("water_ul", at))
 
     def forget_before(self, window: int) -> None:
         """Drop what lies before a 5-s window, on the edge of an hour; it must be settled."""
@@ -122,14 +122,14 @@ class Cells:
 
     def _close(self, cell: Ints) -> None:
         at, known = self.slots.find(np.unique(with_window(cell, PER_SLOT)))
-        self.slots["closed"][at[known]] = 1
+        self.slots.put("closed", at[known], 1)
 
     def _settle(self, windows: Windows, due: Ints) -> None:
         key = self.fine.key[due].copy()
         bit = np.int64(1) << (window_of(key) % PER_SLOT)
         slot, sums = reduce_by_key(with_window(key, PER_SLOT), {"settled": bit}, _SLOTS)
         at, _ = self.slots.find(slot)
-        self.slots["settled"][at] |= sums["settled"]
+        self.slots.put("settled", at, self.slots.take("settled", at) | sums["settled"])
         gone = np.zeros(len(self.fine), bool)
         gone[due] = True
         self.fine.drop(gone)

@@ -132,7 +132,7 @@ class DeviceRows:
         key = self._table.key[at]
         start = window_of(key) * WINDOW_5M_US
         devices = [self._devices[code] for code in (key & 0xFFFFFFFF).tolist()]
-        column = {name: self._table[name][at].tolist() for name in DEVICE_COLUMNS}
+        column = {name: self._table.take(name, at).tolist() for name in DEVICE_COLUMNS}
         known = zip(column["utilization_ppm"], column["utilization_known"], strict=True)
         return list(
             zip(

@@ -42,7 +42,7 @@ class Frozen:
     def add(self, slots: KeyedTable, before: int, known: Places, prices: PriceBook) -> None:
         """Note what has energy in slots before *before*, which are about to be dropped."""
         key = slots.key[slots.key < before << WINDOW_SHIFT]
-        key = key[slots["energy_uj"][: len(key)].any(axis=1)]
+        key = key[slots.take("energy_uj", slice(0, len(key))).any(axis=1)]
         code, back = np.unique(zone_of(key), return_inverse=True)
         zone = np.array([self._zones.code(known.zones[each]) for each in code.tolist()], np.int64)[back]
         price = prices.lookup(known.zones.names, zone_of(key), window_of(key))
@@ -56,13 +56,14 @@ class Frozen:
         first, end = price.valid_from // WINDOW_5M_US, price.valid_to // WINDOW_5M_US
         key = self._table.key
         zone = key >> _ZONE_SHIFT & ((1 << RUN_SHIFT) - 1)
-        near = np.isin(zone, zones) & (self._table["last"] >= first) & (self._table["first"] < end)
+        begins, ends = self._table["first"], self._table["last"] + 1
+        near = np.isin(zone, zones) & (ends > first) & (begins < end)
         found = []
         for at in np.flatnonzero(near).tolist():
             name, index = self._zones[int(zone[at])], int(key[at] & ((1 << _ZONE_SHIFT) - 1)) - 1
             old = None if index == UNPRICED else prices[index]
             if beats(price, old, name):
-                low, high = max(first, int(self._table["first"][at])), min(end, int(self._table["last"][at]) + 1)
+                low, high = max(first, int(begins[at])), min(end, int(ends[at]))
                 found.append(Stretch(int(key[at]) >> _RUN_SHIFT, name, low, high, old))
         return found
 

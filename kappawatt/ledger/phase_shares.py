@@ -65,17 +65,17 @@ class PhaseShares:
             return
         at = np.flatnonzero(in_runs(cells.slots.key, codes))
         key = cells.slots.key[at]
-        energy = cells.slots["energy_uj"][at]
-        water = cells.slots["water_ul"][at]
+        energy = cells.slots.take("energy_uj", at)
+        water = cells.slots.take("water_ul", at)
         open_ = cells.open_cells(codes)
         where, _ = self._find(key, open_.key)
         np.subtract.at(energy, where, open_.energy_uj)
         np.subtract.at(water, where, open_.water_ul)
-        closed = cells.slots["closed"][at] == 1
+        closed = cells.slots.take("closed", at) == 1
         self._begin_sums(codes, open_)
         price = prices.lookup(self._known.zones.names, zone_of(key), window_of(key)).tolist()
         left = energy.sum(axis=1)
-        total = cells.slots["energy_uj"][at].sum(axis=1)
+        total = cells.slots.take("energy_uj", at).sum(axis=1)
         rows = zip(run_of(key).tolist(), price, (total - left).tolist(), closed.tolist(), strict=True)
         for run, index, joules, is_closed in rows:
             self._known.state[run].shares[UNPHASED].take(index, joules, 0 if is_closed else 1)
@@ -111,7 +111,7 @@ class PhaseShares:
         key = self._table.key[at]
         where = np.minimum(np.searchsorted(changed, in_zone(key)), len(changed) - 1)
         hit = changed[where] == in_zone(key)
-        key, where, energy = key[hit], where[hit], self._table["energy_uj"][at[hit]]
+        key, where, energy = key[hit], where[hit], self._table.take("energy_uj", at[hit])
         rows = zip(run_of(key).tolist(), before[where].tolist(), after[where].tolist(), energy.tolist(), strict=True)
         for code, old, new, joules in rows:
             run, phase = self._codes[code]

@@ -119,11 +119,11 @@ def orders(slot_key: Ints, slots: KeyedTable, known: Places, prices: PriceBook) 
         return []
     at, there = slots.find(slot_key)
     at = at[there]
-    at = at[slots["settled"][at] != 0]
+    at = at[slots.take("settled", at) != 0]
     key = slots.key[at]
     price = prices.lookup(known.zones.names, zone_of(key), window_of(key))
     order = np.lexsort((window_of(key), key & CODE_MASK))
-    key, price, settled = key[order], price[order], slots["settled"][at[order]]
+    key, price, settled = key[order], price[order], slots.take("settled", at[order])
     slot = window_of(key)
     breaks = _differs(key & CODE_MASK) | _differs(price) | _differs(slot // SLOTS_A_DAY) | (np.diff(slot) != 1)
     edges = np.flatnonzero(np.concatenate(([True], breaks, [True]))).tolist() if len(key) else []

@@ -69,7 +69,7 @@ def restated(
         prices: The records behind the indices.
     """
     at, _ = slots.find(key)
-    energy = slots["energy_uj"][at].sum(axis=1)
+    energy = slots.take("energy_uj", at).sum(axis=1)
     order = np.lexsort((window_of(key), key & CODE_MASK))
     order = order[energy[order] > 0]
     key, energy, slot = key[order], energy[order], window_of(key[order])

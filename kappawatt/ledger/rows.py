@@ -51,12 +51,12 @@ class RowMaker:
         low = (span << WINDOW_SHIFT | (run_of(key) << RUN_SHIFT)[:, None]).reshape(-1)
         at, owner = self._cells.between(low, low + (1 << RUN_SHIFT))
         cell = self._cells.key[at]
-        energy, water = self._cells["energy_uj"][at], self._cells["water_ul"][at]
+        energy, water = self._cells.take("energy_uj", at), self._cells.take("water_ul", at)
         late = self._windows.late
         if len(late):
             where, known = late.find(cell)
-            energy[known] -= late["energy_uj"][where[known]]
-            water[known] -= late["water_ul"][where[known]]
+            energy[known] -= late.take("energy_uj", where[known])
+            water[known] -= late.take("water_ul", where[known])
         return owner // self._per_row, energy, water, window_of(cell) // self._cells_per_slot, zone_of(cell)
 
     def make(
@@ -93,7 +93,9 @@ class RowMaker:
         start = window_of(key) * self._windows.width_us
         by_kind = eight[:, 0::2] + eight[:, 1::2]
         at, _ = self._windows.rows.find(key)
-        stat = {name: self._windows.rows[name][at] for name in ("samples", "covered_us", "span_us", "peak_uj", "final")}
+        stat = {
+            name: self._windows.rows.take(name, at) for name in ("samples", "covered_us", "span_us", "peak_uj", "final")
+        }
         coverage = np.minimum(1.0, stat["covered_us"] / stat["span_us"])
         columns = (
             [runs[index] for index in code.tolist()],

@@ -152,7 +152,7 @@ class Shard:
         """The energy of some slots is under another price in the totals."""
         where = np.searchsorted(changed.code, in_zone(slot_key))
         at, _ = self._cells.slots.find(slot_key)
-        energy = self._cells.slots["energy_uj"][at].sum(axis=1).tolist()
+        energy = self._cells.slots.take("energy_uj", at).sum(axis=1).tolist()
         before, after = changed.before[where].tolist(), changed.after[where].tolist()
         for code, old, new, joules in zip(run_of(slot_key).tolist(), before, after, energy, strict=True):
             self._state[code].sums.move(old, new, joules)

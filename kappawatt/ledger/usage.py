@@ -73,5 +73,5 @@ class Usage:
         at, known = self._hosts.find(pair)
         span = np.zeros(len(pair), np.int64)
         hit = at[known]
-        span[known] = self._hosts["last_us"][hit] - self._hosts["first_us"][hit]
+        span[known] = self._hosts.take("last_us", hit) - self._hosts.take("first_us", hit)
         return span

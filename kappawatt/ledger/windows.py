@@ -97,8 +97,7 @@ class Windows:
         unique, peaks = reduce_by_key(row, {"peak_uj": energy_uj}, _ROWS)
         at, known = self.rows.find(unique)
         at, value = at[known], peaks["peak_uj"][known]
-        column = self.rows["peak_uj"]
-        column[at] = np.maximum(column[at], value)
+        self.rows.put("peak_uj", at, np.maximum(self.rows.take("peak_uj", at), value))
 
     def touch(self, row: Ints) -> None:
         """These rows changed."""
@@ -118,16 +117,16 @@ class Windows:
 
     def touch_open(self) -> None:
         """All rows that are not final are to be shown again."""
-        self.touch(self.rows.key[self.rows["final"] == 0])
+        self.touch(self.rows.key[self.rows.has("final", 0)])
 
     def close(self, frontier: Ints, lateness_us: int, run_of_pair: Ints) -> None:
         """Evict what lies behind its run's frontier: such rows are final."""
-        due = np.flatnonzero(self.rows["final"] == 0)
+        due = np.flatnonzero(self.rows.has("final", 0))
         key = self.rows.key[due]
         over = (window_of(key) + 1) * self.width_us + lateness_us <= frontier[run_of(key)]
         if not over.any():
             return
-        self.rows["final"][due[over]] = 1
+        self.rows.put("final", due[over], 1)
         self.touch(key[over])
         host = self._hosts.key
         host_run = run_of_pair[host & CODE_MASK]
@@ -171,5 +170,5 @@ class Windows:
         at, known = self._hosts.find(key)
         span = np.zeros(len(key), np.int64)
         hit = at[known]
-        span[known] = self._hosts["last_us"][hit] - self._hosts["first_us"][hit]
+        span[known] = self._hosts.take("last_us", hit) - self._hosts.take("first_us", hit)
         return span

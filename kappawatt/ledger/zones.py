@@ -80,7 +80,7 @@ def _contribution(
     over: Over,
 ) -> ZoneHour:
     key = slots.key[at]
-    energy, water = slots["energy_uj"][at], slots["water_ul"][at]
+    energy, water = slots.take("energy_uj", at), slots.take("water_ul", at)
     price = prices.lookup(zones, zone_of(key), window_of(key)).tolist()
     groups: dict[tuple[int, float], int] = defaultdict(int)
     by_run: dict[int, list[int]] = defaultdict(lambda: [0, 0])

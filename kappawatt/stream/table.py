@@ -7,11 +7,15 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from kappawatt.stream.packing import pack, pack_keys, unpack, unpack_keys
+from kappawatt.stream.lean import LeanColumn
+from kappawatt.stream.packing import pack_keys, unpack, unpack_keys
 
 Ints = NDArray[np.int64]
 Array = NDArray[Any]
 Merge = Literal["sum", "min", "max"]
+
+_ROOM = 64
+"""Rows that a table has room for at least."""
 
 _REDUCE = {"sum": np.add, "min": np.minimum, "max": np.maximum}
 
@@ -51,14 +55,15 @@ class KeyedTable:
     """Rows by int64 key, ascending; each column is merged by its own rule, so the order of arrival does not matter.
 
     Inserting moves only what lies behind the insertion point: with time in the high bits of the key, in-order data
-    costs as much as it brings. Arrays that are handed out are views: they hold until the next `merge` or `drop`.
+    costs as much as it brings. `key` is a view that holds until the next `merge` or `drop`. Columns are kept in as few
+    bytes as their values need, and handed out as copies of int64 or float64.
     """
 
     def __init__(self, columns: Mapping[str, Column]) -> None:
         self._columns = dict(columns)
         self._size = 0
-        self._key = np.empty(64, np.int64)
-        self._data = {name: self._blank(column, 64) for name, column in self._columns.items()}
+        self._key = np.empty(_ROOM, np.int64)
+        self._data = {name: LeanColumn(column.width, column.dtype) for name, column in self._columns.items()}
 
     def __len__(self) -> int:
         return self._size
@@ -71,8 +76,26 @@ class KeyedTable:
         """All keys, ascending."""
         return self._key[: self._size]
 
+    @property
+    def nbytes(self) -> int:
+        """Memory that is held, free room included."""
+        return self._key.nbytes + sum(column.nbytes for column in self._data.values())
+
     def __getitem__(self, name: str) -> Array:
-        return self._data[name][: self._size]
+        """A copy of a whole column: [rows] or [rows, width]."""
+        return self._data[name].take(slice(0, self._size))
+
+    def take(self, name: str, at: Ints | slice) -> Array:
+        """A copy of a column at some rows: [rows] or [rows, width]."""
+        return self._data[name].take(at)
+
+    def has(self, name: str, value: int) -> NDArray[np.bool_]:
+        """By row, whether a column of one number a row has this one."""
+        return self._data[name].has(value, self._size)
+
+    def put(self, name: str, at: Ints, values: Array | int) -> None:
+        """Write a column at some rows, in place of what is there."""
+        self._data[name].put(at, np.broadcast_to(values, self._data[name].shape(len(at))), len(self._key))
 
     def merge(self, key: Ints, values: Mapping[str, Array]) -> Ints:
         """Merge rows (in any order, keys may repeat; all columns) and return the touched keys, ascending and unique."""
@@ -81,9 +104,9 @@ class KeyedTable:
             return unique
         at, known = self.find(unique)
         hit = at[known]
-        for name, value in merged.items():
-            column = self._data[name]
-            column[hit] = _REDUCE[self._columns[name].merge](column[hit], value[known])
+        if len(hit):
+            for name, value in merged.items():
+                self._data[name].fold(_REDUCE[self._columns[name].merge], hit, value[known], len(self._key))
         if len(hit) < len(unique):
             fresh = ~known
             self._insert(at[fresh], unique[fresh], {name: value[fresh] for name, value in merged.items()})
@@ -106,13 +129,16 @@ class KeyedTable:
         return begin + np.arange(len(owner)), owner
 
     def drop(self, gone: NDArray[np.bool_]) -> None:
-        """Forget the rows where *gone* is set."""
-        keep = ~gone
-        size = int(np.count_nonzero(keep))
-        self._key[:size] = self.key[keep]
-        for name in self._columns:
-            self._data[name][:size] = self[name][keep]
-        self._size = size
+        """Forget the rows where *gone* is set, and the room that is not needed for the rest."""
+        kept = np.flatnonzero(~gone)
+        if len(kept) == self._size:
+            return
+        room = len(self._key) if 4 * len(kept) >= len(self._key) else max(_ROOM, 2 * len(kept))
+        for column in self._data.values():
+            column.keep(kept, room)
+        key = self._key if room == len(self._key) else np.empty(room, np.int64)
+        key[: len(kept)] = self.key[kept]
+        self._key, self._size = key, len(kept)
 
     def dump(self, low: int | None = None, high: int | None = None) -> tuple[Any, ...]:
         """An independent copy of the rows with low ≤ key < high, in few bytes, for `load`: their number comes first."""
@@ -120,7 +146,7 @@ class KeyedTable:
         last = self._size if high is None else int(np.searchsorted(self.key, high))
         if first >= last:
             return (0,)
-        columns = {name: pack(self[name][first:last]) for name in self._columns}
+        columns = {name: column.pack(first, last) for name, column in self._data.items()}
         return (last - first, pack_keys(self.key[first:last]), columns)
 
     def load(self, state: tuple[Any, ...]) -> None:
@@ -136,30 +162,20 @@ class KeyedTable:
         kept = np.ones(size - first, bool)
         kept[place - first] = False
         moved = first + np.flatnonzero(kept)
-        for target, given in ((self._key, key), *((self._data[name], values[name]) for name in self._data)):
-            if len(moved):
-                target[moved] = target[first : self._size].copy()
-            target[place] = given
+        if len(moved):
+            self._key[moved] = self._key[first : self._size].copy()
+        self._key[place] = key
+        for name, column in self._data.items():
+            column.make_way(first, self._size, moved)
+            column.put(place, values[name], len(self._key))
         self._size = size
 
     def _reserve(self, size: int) -> None:
         if size <= len(self._key):
             return
-        capacity = max(size, 2 * len(self._key))
-        key = np.empty(capacity, np.int64)
+        room = max(size, len(self._key) * 5 // 4)  # twice as much would be idle memory in tables that have grown up
+        key = np.empty(room, np.int64)
         key[: self._size] = self.key
         self._key = key
-        for name, column in self._columns.items():
-            wider = self._blank(column, capacity)
-            wider[: self._size] = self[name]
-            self._data[name] = wider
-
-    @staticmethod
-    def _blank(column: Column, rows: int) -> Array:
-        shape = (rows,) if column.width == 1 else (rows, column.width)
-        if column.merge == "sum":
-            return np.zeros(shape, column.dtype)
-        if column.dtype == "float64":
-            return np.full(shape, np.inf if column.merge == "min" else -np.inf)
-        bounds = np.iinfo(np.int64)
-        return np.full(shape, bounds.max if column.merge == "min" else bounds.min, column.dtype)
+        for column in self._data.values():
+            column.widen(self._size, room)

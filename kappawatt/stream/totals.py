@@ -38,8 +38,7 @@ class Totals:
         touched = self._table.merge(key, {name: halves(values[name]) for name in self._names})
         at, _ = self._table.find(touched)
         for name in self._names:
-            column = self._table[name]
-            column[at] = carry(column[at])
+            self._table.put(name, at, carry(self._table.take(name, at)))
         self._changed.append(touched)
 
     def take(self) -> Sums:
@@ -64,4 +63,4 @@ class Totals:
 
     def _sums(self, key: Ints) -> Sums:
         at, _ = self._table.find(key)
-        return Sums(key.tolist(), {name: whole(self._table[name][at]) for name in self._names})
+        return Sums(key.tolist(), {name: whole(self._table.take(name, at)) for name in self._names})

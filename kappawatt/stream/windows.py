@@ -16,7 +16,7 @@ Bools = NDArray[np.bool_]
 KEY_BITS = 22
 """Keys are dense codes below 2^22; windows are numbered within ±2^40."""
 
-_STATUS = "window status"  # the table's own column; a caller's names are identifiers
+_STATUS = "window status"  # by row, the one that it was last given with, never final; a caller's names are identifiers
 _MOST = 1 << 40
 
 
@@ -115,13 +115,13 @@ class TumblingWindows:
             ended: The log is at its end: every row is given as final. Those that are not evicted stay, so that a longer
                 log can correct them later.
         """
-        status = self._shown()
-        due = self._due(status, ended=ended)
-        key = self._table.key[due].copy()
+        status = self._table[_STATUS]
+        due = np.flatnonzero(self._due(status, ended=ended))
+        key = self._table.key[due]
         now = np.full(len(key), Status.FINAL, np.int64) if ended else self._status_of(key, status[due])
-        columns = {name: self._table[name][due].copy() for name in self._names}
+        columns = {name: self._table.take(name, due) for name in self._names}
         rows = Rows(key & ((1 << KEY_BITS) - 1), (key >> KEY_BITS) * self._width, now, columns)
-        status[due] = np.minimum(now, Status.CORRECTED)
+        self._table.put(_STATUS, due, np.minimum(now, Status.CORRECTED))
         self._dirty = []
         self._drop_evicted()
         return rows
@@ -135,10 +135,6 @@ class TumblingWindows:
         self.watermark, table, dirty = state
         self._table.load(table)
         self._dirty = [key.copy() for key in dirty]
-
-    def _shown(self) -> Ints:
-        """By row, the status that it was last given with, never final."""
-        return self._table[_STATUS]
 
     def _evicted(self) -> int:
         """Windows before this one take nothing more."""
