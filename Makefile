@@ -46,7 +46,7 @@ format: .venv/dev  ## format the code and mend what ruff can
 	@$(BIN)/ruff format --quiet $(SOURCES)
 
 bench: .venv/dev  ## the measurements that the README quotes, a JSON line each
-	@for script in $(filter-out benchmarks/make_% benchmarks/windows.py,$(wildcard benchmarks/*.py)); do $(BIN)/python "$$script" $(ARGS); done
+	@for script in $(filter-out benchmarks/make_% benchmarks/windows.py benchmarks/peers.py,$(wildcard benchmarks/*.py)); do $(BIN)/python "$$script" $(ARGS); done
 
 compare-windows: .venv/dev  ## Bytewax's own windows and ours over the same input, in five cases, 30 s
 	@$(BIN)/python -m benchmarks.windows $(ARGS)

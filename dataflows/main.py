@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -28,8 +28,11 @@ _MAX_PROCESSES = 8
 _GRACE_S = 40.0
 
 
-def run(settings: FlowSettings) -> int:
-    """Run the flow until its end (`--until-end`) or until SIGTERM or SIGINT drain it; the exit code."""
+def run(settings: FlowSettings, open_store: Callable[[str], Store] = open_store) -> int:
+    """Run the flow until its end (`--until-end`) or until SIGTERM or SIGINT drain it; the exit code.
+
+    *open_store* gives the store of `settings.store`; with several processes it is one of a module's own functions.
+    """
     _check(settings)
     os.environ.setdefault("POLARS_MAX_THREADS", "1")  # one thread a process: workers scale by processes
     home = open_home(settings.log, settings.registry, settings.topic_prefix, bounded=settings.until_end)
@@ -53,7 +56,7 @@ def run(settings: FlowSettings) -> int:
             settings.processes,
             "resuming" if resumed else "reading from the log's beginning",
         )
-        return _stages(settings, state, fence)
+        return _stages(settings, open_store, state, fence)
     finally:
         state.unlock()
 
@@ -82,13 +85,13 @@ def _check_beginnings(home: Home, why: str, *, accepted: bool) -> None:
     LOG.warning("the log's beginning is gone: %s; runs that it holds only in part get the totals of that part", some)
 
 
-def _stages(settings: FlowSettings, state: StateFolder, fence: int) -> int:
+def _stages(settings: FlowSettings, open_store: Callable[[str], Store], state: StateFolder, fence: int) -> int:
     """Rebuild first if that is due, or was not finished; then go on as asked."""
     since = state.rebuilding()
     if since is not None:
         LOG.info("rebuilding: reading the log to its present end; until then rows are those of its beginning")
         stage = Stage(bounded=True, final=settings.until_end, rebuilding=True)
-        code = _start(settings, fence, state.gates(), stage)
+        code = _start(settings, open_store, fence, state.gates(), stage)
         if code != 0 or not all(state.passed(bucket) for bucket in BUCKETS):
             return code  # killed or drained: the next start goes on with it
         with closing(open_store(settings.store)) as store:
@@ -98,22 +101,21 @@ def _stages(settings: FlowSettings, state: StateFolder, fence: int) -> int:
         LOG.info("rebuilt")
         if settings.until_end:
             return code
-    return _start(
-        settings, fence, state.gates(), Stage(bounded=settings.until_end, final=settings.until_end, rebuilding=False)
-    )
+    stage = Stage(bounded=settings.until_end, final=settings.until_end, rebuilding=False)
+    return _start(settings, open_store, fence, state.gates(), stage)
 
 
-def _start(settings: FlowSettings, fence: int, gates: Path, stage: Stage) -> int:
+def _start(settings: FlowSettings, open_store: Callable[[str], Store], fence: int, gates: Path, stage: Stage) -> int:
     addresses = [f"127.0.0.1:{port}" for port in _free_ports(settings.processes)]
     places = [
         Place(index=index, addresses=addresses, fence=fence, gates=gates, stage=stage)
         for index in range(settings.processes)
     ]
     if len(places) == 1:
-        work(settings, places[0])
+        work(settings, places[0], open_store)
         return 0
     spawn = multiprocessing.get_context("spawn")
-    children = [spawn.Process(target=child, args=(settings, place, os.getpid())) for place in places]
+    children = [spawn.Process(target=child, args=(settings, place, os.getpid(), open_store)) for place in places]
     for process in children:
         process.start()
     return _watch(children)

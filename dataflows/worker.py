@@ -5,6 +5,7 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -16,7 +17,7 @@ from kappawatt.emissions.names import SHARDS
 from kappawatt.emissions.rings import with_journals
 from kappawatt.ledger.config import LedgerConfig
 from kappawatt.settings import FlowSettings
-from kappawatt.stores import open_store
+from kappawatt.stores import Store
 from kappawatt.wire.decode import SampleDecoder
 
 from .engine import dataflow
@@ -62,7 +63,7 @@ def ledger_config(settings: FlowSettings, *, rebuilding: bool = False) -> Ledger
     )
 
 
-def work(settings: FlowSettings, place: Place) -> None:
+def work(settings: FlowSettings, place: Place, open_store: Callable[[str], Store]) -> None:
     """Run this process's share of the flow until the end or a drain."""
     stop_on_signals()
     WATCHDOG.attach(place.gates, str(place.index))
@@ -93,12 +94,12 @@ def work(settings: FlowSettings, place: Place) -> None:
     )
 
 
-def child(settings: FlowSettings, place: Place, parent: int) -> None:
+def child(settings: FlowSettings, place: Place, parent: int, open_store: Callable[[str], Store]) -> None:
     """Entry of a spawned process: ends with its parent."""
     logging.basicConfig(level=logging.INFO, format=f"%(levelname)s flow[{place.index}]: %(message)s")
     faulthandler.enable()
     threading.Thread(target=_end_with, args=(parent,), name="parent", daemon=True).start()
-    work(settings, place)
+    work(settings, place, open_store)
 
 
 def _end_with(parent: int) -> None:

@@ -1,0 +1,142 @@
+"""The parts of the benchmark's harness that need no server: engine.toml, identity check, process watch."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.harness import engines
+from benchmarks.harness.cluster import Answer, BenchError
+from benchmarks.harness.identity import differences
+from benchmarks.harness.watch import Watch, wait_for
+
+ROW = {"energy_uj": 6, "cpu_uj": 1, "gpu_uj": 2, "memory_uj": 3, "other_uj": 0, "estimated_uj": 0, "emissions_g": 1.5}
+EXPECTED = {"run|5|0": ROW, "run|total|0": {"energy_uj": 6, "emissions_g": 1.5}}
+COUNTS = {"duplicate": 3, "late": 1, "dead": 2}
+
+
+def test_equal_answer_has_no_differences_and_flush_rows_are_not_looked_at() -> None:
+    got = {**EXPECTED, "run|5|0": {**ROW, "emissions_g": 1.5 + 1e-12}, "~flush|5|0": ROW}
+    assert differences(EXPECTED, COUNTS, got, COUNTS) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"run|5|0": {**ROW, "gpu_uj": 3}}, "gpu_uj: 3, expected 2"),
+        ({"run|5|0": {**ROW, "energy_uj": 6.0}}, "energy_uj: 6.0, expected 6"),
+        ({"run|5|0": {**ROW, "emissions_g": 1.5001}}, "emissions_g: 1.5001"),
+        ({"run|5|0": {**ROW, "emissions_g": None}}, "emissions_g: None"),
+        ({"run|5|5000000": ROW}, "is no row of the oracle"),
+    ],
+)
+def test_wrong_row_is_named(change: dict[str, object], said: str) -> None:
+    found = differences(EXPECTED, COUNTS, {**EXPECTED, **change}, COUNTS)  # type: ignore[dict-item]
+    assert len(found) == 1
+    assert said in found[0]
+
+
+def test_missing_row_and_wrong_count_are_named() -> None:
+    found = differences(EXPECTED, COUNTS, {"run|5|0": ROW}, {**COUNTS, "late": 0})
+    assert found == ["run|total|0 is missing", "late: counted 0, expected 1"]
+
+
+def test_many_differences_are_cut_short_and_counted() -> None:
+    found = differences({f"run|5|{n}": ROW for n in range(50)}, {}, {}, {}, most=5)
+    assert len(found) == 6
+    assert "45 more" in found[-1]
+
+
+def test_last_value_of_a_key_counts_and_instances_are_added_up() -> None:
+    answer = Answer()
+    answer.take(b"a|5|0", b'{"energy_uj": 1}')
+    answer.take(b"a|5|0", b'{"energy_uj": 2}')
+    answer.take(b"b|5|0", b'{"energy_uj": 2}')
+    answer.take(b"b|5|0", None)
+    for number in (4, 5):
+        answer.take(b"count|late|one", b'{"n": %d}' % number)
+    answer.take(b"count|late|two", b'{"n": 1}')
+    assert answer.rows == {"a|5|0": {"energy_uj": 2}}
+    assert answer.counts == {"duplicate": 0, "late": 6, "dead": 0}
+
+
+def engine_in(folder: Path, text: str) -> engines.Engine:
+    (folder / "toy").mkdir(exist_ok=True)
+    (folder / "toy" / "engine.toml").write_text(text)
+    return engines.load("toy", folder)
+
+
+TOY = """
+name = "toy"
+title = "Toy"
+version = "1"
+build = [["{python}", "-c", "import pathlib; pathlib.Path(r'{home}', 'made').touch()"]]
+run = ["{python}", "{home}/x.py"]
+loc = ["*.py"]
+notes = "none"
+"""
+
+
+def test_engine_is_built_once_into_a_home_that_follows_its_sources(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    engine = engine_in(tmp_path, TOY)
+    home = engine.built()
+    (home / "made").unlink()
+    assert engine.built() == home
+    assert not (home / "made").exists()
+    assert engine.command() == [sys.executable, f"{home}/x.py"]
+    (tmp_path / "toy" / "requirements.txt").write_text("another==1\n")
+    assert engine.built() != home
+
+
+def test_failed_build_is_told_with_its_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    engine = engine_in(
+        tmp_path, TOY.replace("import pathlib; pathlib.Path(r'{home}', 'made').touch()", "raise SystemExit('no way')")
+    )
+    with pytest.raises(BenchError, match="no way"):
+        engine.built()
+
+
+def test_lines_of_a_job_are_those_with_code(tmp_path: Path) -> None:
+    engine = engine_in(tmp_path, TOY)
+    (tmp_path / "toy" / "job.py").write_text("# words\n\nx = 1\n  # more\ny = 2\n")
+    assert engine.lines() == 2
+
+
+@pytest.mark.parametrize("text", ["name = ", 'name = "toy"\n'])
+def test_unusable_engine_toml_is_named(tmp_path: Path, text: str) -> None:
+    with pytest.raises(BenchError, match=r"engine\.toml"):
+        engine_in(tmp_path, text)
+
+
+def test_unknown_engine_is_told_the_known(tmp_path: Path) -> None:
+    engine_in(tmp_path, TOY)
+    with pytest.raises(BenchError, match="toy"):
+        engines.load("tyo", tmp_path)
+
+
+@pytest.mark.parametrize("name", engines.names())
+def test_every_engine_of_the_benchmark_can_be_loaded_and_its_job_has_lines(name: str) -> None:
+    engine = engines.load(name)
+    assert engine.name == name
+    assert engine.lines() > 0
+
+
+WORK = "sum(i * i for i in range(6_000_000))"
+PARENT = f"import subprocess, sys, time\nsubprocess.run([sys.executable, '-c', '{WORK}'])\ntime.sleep(60)"
+
+
+def test_watch_counts_the_cpu_of_children_that_ended_and_kills_the_tree() -> None:
+    process = subprocess.Popen([sys.executable, "-c", PARENT])
+    watch = Watch(process.pid)
+    try:
+        assert wait_for(lambda: watch.cpu_s() > 0.15, 20)
+        assert watch.peak_bytes() > 5_000_000
+    finally:
+        watch.kill()
+        assert process.wait(10) == -9
+        watch.stop()
