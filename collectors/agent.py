@@ -18,11 +18,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 from kappawatt.commands import base
 from kappawatt.errors import KappawattError, SourceGone
 from kappawatt.log.locks import DeviceLock
 from kappawatt.outlet import Outlet
+from kappawatt.probes import serve
 from kappawatt.sensors.host import Host, ProcessTree
 from kappawatt.sensors.runs import AGENT, FOLDER, LOCKS, Registered, registered
 from kappawatt.sensors.sampler import Sampler, boot_host_name
@@ -115,6 +117,8 @@ class Agent:
         self._trees = Trees(Path(settings.spool), host, host_name)
         self._seq = itertools.count()
         self._written = 0
+        self.turned_s = time.monotonic()
+        """When the last turn ended, by the clock for waiting times."""
         self._began = self._owned = False
         self._sampler = Sampler(
             selection,
@@ -146,6 +150,7 @@ class Agent:
         # Numbered here, for a number that is missing would count as a sample that was lost.
         self._outlet.write([replace(sample, seq=next(self._seq)) for sample in ours])
         self._written += len(ours)
+        self.turned_s = time.monotonic()
 
 
 def run(settings: Settings, stop: threading.Event) -> int:
@@ -158,11 +163,14 @@ def run(settings: Settings, stop: threading.Event) -> int:
     locks = Locks(Path(settings.spool) / LOCKS, host_name)
     try:
         locks.take_agent()
-        selection = select(host=host, cpu_tdp_w=settings.cpu_tdp_w)
+        selection = select(Path(settings.powercap), host=host, cpu_tdp_w=settings.cpu_tdp_w)
         _say_start(settings, host_name)
         outlet = Outlet(settings, host_name)
         began_s, cost_us = time.monotonic(), host.own_cpu_us()
         agent = Agent(settings, host=host, selection=selection, outlet=outlet, locks=locks, host_name=host_name)
+        if settings.probes is not None:
+            beat = Beat(agent, settings.period_s)
+            serve(settings.probes, {"/livez": beat.alive, "/readyz": beat.ready})
         try:
             _loop(agent, settings.period_s, stop)
         finally:
@@ -174,6 +182,35 @@ def run(settings: Settings, stop: threading.Event) -> int:
     finally:
         locks.release()
     return 0
+
+
+class Turns(Protocol):
+    """What is asked how it goes: an `Agent`."""
+
+    turned_s: float
+
+    @property
+    def written(self) -> int:
+        """How many samples it wrote."""
+
+
+class Beat:
+    """What the agent answers to probes: that it takes turns. A broker that is away is the spool's matter, not its."""
+
+    def __init__(self, agent: Turns, period_s: float) -> None:
+        self._agent, self._slow_s = agent, max(30.0, 10 * period_s)
+
+    def __repr__(self) -> str:
+        return f"<Beat of {self._agent!r}>"
+
+    def alive(self) -> str | None:
+        """Why somebody should start it anew."""
+        age_s = time.monotonic() - self._agent.turned_s
+        return f"no turn for {age_s:.0f} s" if age_s > self._slow_s else None
+
+    def ready(self) -> str | None:
+        """Why it measures nothing."""
+        return self.alive() or (None if self._agent.written else "no sample was written so far")
 
 
 def _loop(agent: Agent, period_s: float, stop: threading.Event) -> None:
@@ -273,8 +310,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         "zone",
         "period_s",
         "cpu_tdp_w",
+        "powercap",
         "spool_max_mb",
         "spool_max_days",
+        "probes",
     )
     settings = load(base.given_flags(parser.parse_args(argv)))
     logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")

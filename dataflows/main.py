@@ -8,17 +8,24 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import asdict, dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from kappawatt.emissions.names import BUCKETS
 from kappawatt.errors import KappawattError, SettingsError
-from kappawatt.settings import FlowSettings
+from kappawatt.settings import FlowSettings, masked
 from kappawatt.stores import Store, open_store
 
 from . import rebuild
+from .answers import answer
 from .homes import Home, open_home
+from .lines import SharedMarks
+from .meeting import Meeting, place_of
+from .member import NoState, Work, join
+from .process import Gates, Marks, stop_on_signals
 from .state import Identity, StateFolder
 from .worker import Place, Stage, child, work
 
@@ -35,11 +42,18 @@ def run(settings: FlowSettings, open_store: Callable[[str], Store] = open_store)
     """
     _check(settings)
     os.environ.setdefault("POLARS_MAX_THREADS", "1")  # one thread a process: workers scale by processes
+    answer(settings)
     home = open_home(settings.log, settings.registry, settings.topic_prefix, bounded=settings.until_end)
     home.check()
+    if settings.members > 1:
+        logging.basicConfig(level=logging.INFO, format=f"%(levelname)s flow[{settings.member}]: %(message)s")
+        stop_on_signals()
+    if settings.member > 0:
+        return join(settings, _follow(settings, open_store))
     store = open_store(settings.store)
     state = StateFolder(Path(settings.state))
     state.lock()
+    meeting = Meeting(settings, state.give_up) if settings.members > 1 else None
     try:
         identity = Identity(store_id=store.store_id(), log=f"{settings.log} {settings.topic_prefix}".strip())
         fence = store.raise_fence(time.time_ns() // 1_000)
@@ -51,12 +65,15 @@ def run(settings: FlowSettings, open_store: Callable[[str], Store] = open_store)
         store.close()
         LOG.info(
             "flow: %s → %s, %d process(es), %s",
-            settings.log,
-            settings.store,
-            settings.processes,
+            masked(settings.log),
+            masked(settings.store),
+            settings.processes * settings.members,
             "resuming" if resumed else "reading from the log's beginning",
         )
-        return _stages(settings, open_store, state, fence)
+        code = _stages(Flow(settings, open_store, state, meeting), fence)
+        if meeting is not None:
+            meeting.end(code)
+        return code
     finally:
         state.unlock()
 
@@ -64,6 +81,18 @@ def run(settings: FlowSettings, open_store: Callable[[str], Store] = open_store)
 def _check(settings: FlowSettings) -> None:
     if not 1 <= settings.processes <= _MAX_PROCESSES:
         raise SettingsError(f"processes={settings.processes}: the flow runs in 1 to {_MAX_PROCESSES} processes")
+    if settings.members == 1 and settings.member == 0:
+        return
+    place_of(settings.meeting)
+    if not settings.member < settings.members <= _MAX_PROCESSES:
+        raise SettingsError(
+            f"member={settings.member} of members={settings.members}: members are 0 to members - 1, "
+            f"{_MAX_PROCESSES} at most"
+        )
+    if settings.processes > 1:
+        raise SettingsError(f"processes={settings.processes}: a member of a flow on several machines is one process")
+    if settings.log.startswith("file:") or settings.store.startswith("sqlite:"):
+        raise SettingsError("members above 1 need a log and a store that all reach: kafka:// and cassandra://")
 
 
 def _has_rows(store: Store) -> bool:
@@ -85,16 +114,27 @@ def _check_beginnings(home: Home, why: str, *, accepted: bool) -> None:
     LOG.warning("the log's beginning is gone: %s; runs that it holds only in part get the totals of that part", some)
 
 
-def _stages(settings: FlowSettings, open_store: Callable[[str], Store], state: StateFolder, fence: int) -> int:
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """What all starts of one `run` have in common."""
+
+    settings: FlowSettings
+    open_store: Callable[[str], Store]
+    state: StateFolder
+    meeting: Meeting | None
+
+
+def _stages(flow: Flow, fence: int) -> int:
     """Rebuild first if that is due, or was not finished; then go on as asked."""
+    settings, state = flow.settings, flow.state
     since = state.rebuilding()
     if since is not None:
         LOG.info("rebuilding: reading the log to its present end; until then rows are those of its beginning")
         stage = Stage(bounded=True, final=settings.until_end, rebuilding=True)
-        code = _start(settings, open_store, fence, state.gates(), stage)
-        if code != 0 or not all(state.passed(bucket) for bucket in BUCKETS):
+        code, marks = _start(flow, fence, stage)
+        if code != 0 or not all(marks.is_open(bucket) for bucket in BUCKETS):
             return code  # killed or drained: the next start goes on with it
-        with closing(open_store(settings.store)) as store:
+        with closing(flow.open_store(settings.store)) as store:
             rebuild.report(rebuild.sweep(store, since))
             fence = store.raise_fence(time.time_ns() // 1_000)
         state.end_rebuild()
@@ -102,23 +142,52 @@ def _stages(settings: FlowSettings, open_store: Callable[[str], Store], state: S
         if settings.until_end:
             return code
     stage = Stage(bounded=settings.until_end, final=settings.until_end, rebuilding=False)
-    return _start(settings, open_store, fence, state.gates(), stage)
+    return _start(flow, fence, stage)[0]
 
 
-def _start(settings: FlowSettings, open_store: Callable[[str], Store], fence: int, gates: Path, stage: Stage) -> int:
+def _start(flow: Flow, fence: int, stage: Stage) -> tuple[int, Marks]:
+    """One start of all processes; its exit code, and the marks that they set."""
+    settings = flow.settings
+    if flow.meeting is not None:
+        return _lead(flow, flow.meeting, fence, stage)
+    gates = Gates(flow.state.gates())
     addresses = [f"127.0.0.1:{port}" for port in _free_ports(settings.processes)]
     places = [
         Place(index=index, addresses=addresses, fence=fence, gates=gates, stage=stage)
         for index in range(settings.processes)
     ]
     if len(places) == 1:
-        work(settings, places[0], open_store)
-        return 0
+        work(settings, places[0], flow.open_store, flow.state)
+        return 0, gates
     spawn = multiprocessing.get_context("spawn")
-    children = [spawn.Process(target=child, args=(settings, place, os.getpid(), open_store)) for place in places]
+    children = [spawn.Process(target=child, args=(settings, place, os.getpid(), flow.open_store)) for place in places]
     for process in children:
         process.start()
-    return _watch(children)
+    return _watch(children), gates
+
+
+def _lead(flow: Flow, meeting: Meeting, fence: int, stage: Stage) -> tuple[int, Marks]:
+    """One start of all members, this one first."""
+    begun = meeting.start({"fence": fence, "stage": asdict(stage)})
+    if begun is None:
+        return 0, SharedMarks()
+    addresses, marks = begun
+    LOG.info("all %d members are here: %s", len(addresses), ", ".join(addresses))
+    place = Place(index=0, addresses=addresses, fence=fence, gates=marks, stage=stage)
+    work(flow.settings, place, flow.open_store, flow.state)
+    meeting.finish()
+    return 0, marks
+
+
+def _follow(settings: FlowSettings, open_store: Callable[[str], Store]) -> Work:
+    """How a member that is not the first takes part in one start."""
+
+    def part(plan: dict[str, Any], marks: SharedMarks, state: NoState) -> None:
+        stage = Stage(**plan["stage"])
+        place = Place(index=settings.member, addresses=plan["addresses"], fence=plan["fence"], gates=marks, stage=stage)
+        work(settings, place, open_store, state)
+
+    return part
 
 
 def _watch(children: Sequence[BaseProcess]) -> int:

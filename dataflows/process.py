@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -54,22 +54,19 @@ class Watchdog:
 
     def __init__(self, limit_s: float = _WATCHDOG_S) -> None:
         self._limit_s = limit_s
-        self._last = time.monotonic()
+        self._last = self._passed = time.monotonic()
         self._stopping_since: float | None = None
         self._waits = 0
-        self._mark: Path | None = None
+        self._marks: Marks | None = None
+        self._name = ""
         self._started = False
 
     def __repr__(self) -> str:
         return f"<Watchdog {time.monotonic() - self._last:.1f} s since the last epoch>"
 
-    def attach(self, folder: Path, name: str) -> None:
-        """Tell the other processes of this start in *folder* when this one waits, and hear of theirs."""
-        self._mark = folder / f"{_WAITING}{name}"
-
-    def marks(self) -> Iterator[Path]:
-        """Of all processes that wait."""
-        return iter(()) if self._mark is None else self._mark.parent.glob(f"{_WAITING}*")
+    def attach(self, marks: "Marks", name: str) -> None:
+        """Tell the other processes of this start by *marks* when this one waits, and hear of theirs."""
+        self._marks, self._name = marks, f"{_WAITING}{name}"
 
     def start(self) -> None:
         """Watch from a daemon thread, from now on; a second call changes nothing."""
@@ -80,7 +77,7 @@ class Watchdog:
 
     def beat(self) -> None:
         """An epoch passed."""
-        self._last = time.monotonic()
+        self._last = self._passed = time.monotonic()
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
@@ -90,7 +87,19 @@ class Watchdog:
             yield
         finally:
             self._waits -= 1
-            self.beat()
+            self._last = time.monotonic()
+
+    def silent_s(self) -> float | None:
+        """How long nothing moved although nobody waited; None before the start."""
+        return time.monotonic() - self._last if self._started else None
+
+    def epoch_age_s(self) -> float | None:
+        """How long ago an epoch passed, whatever was waited for since; None before the start."""
+        return time.monotonic() - self._passed if self._started else None
+
+    def waits(self) -> bool:
+        """Whether this process or another one of this start waits for something that is away."""
+        return self._waits > 0 or (self._marks is not None and self._marks.any_open(_WAITING))
 
     def is_dead(self, now: float) -> bool:
         """Whether nothing moves although nobody waits, or a drain does not end."""
@@ -112,14 +121,29 @@ class Watchdog:
 
     def _somebody_waits(self) -> bool:
         """Whether this process waits, which the others are told, or another one does."""
-        if self._mark is not None and self._waits:
-            self._mark.touch()
-        elif self._mark is not None:
-            self._mark.unlink(missing_ok=True)
-        return self._waits > 0 or any(self.marks())
+        if self._marks is None:
+            return self._waits > 0
+        (self._marks.open if self._waits else self._marks.shut)(self._name)
+        return self._waits > 0 or self._marks.any_open(_WAITING)
 
 
 WATCHDOG = Watchdog()
+
+
+class Marks(Protocol):
+    """What the processes of one start tell each other, by names; all of them see the same ones soon."""
+
+    def open(self, name: str) -> None:
+        """Set a mark; once more changes nothing."""
+
+    def shut(self, name: str) -> None:
+        """Take a mark away, if it is there."""
+
+    def is_open(self, name: str) -> bool:
+        """Whether a mark is set."""
+
+    def any_open(self, prefix: str) -> bool:
+        """Whether a mark is set whose name begins so."""
 
 
 class Gates:
@@ -135,15 +159,23 @@ class Gates:
         """Set a mark."""
         (self._folder / name).touch()
 
+    def shut(self, name: str) -> None:
+        """Take a mark away, if it is there."""
+        (self._folder / name).unlink(missing_ok=True)
+
     def is_open(self, name: str) -> bool:
-        """Whether a mark was set."""
+        """Whether a mark is set."""
         return (self._folder / name).exists()
+
+    def any_open(self, prefix: str) -> bool:
+        """Whether a mark is set whose name begins so."""
+        return any(self._folder.glob(f"{prefix}*"))
 
 
 class Process:
     """The `Runtime` of a job that runs in this process."""
 
-    def __init__(self, gates: Gates) -> None:
+    def __init__(self, gates: Marks) -> None:
         self._gates = gates
 
     def __repr__(self) -> str:

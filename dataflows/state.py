@@ -111,10 +111,6 @@ class StateFolder:
         """For Bytewax."""
         return RecoveryConfig(self.folder / _RECOVERY)
 
-    def passed(self, gate: str) -> bool:
-        """Whether a mark of the last start was set."""
-        return (self.folder / _GATES / gate).exists()
-
     def gates(self) -> Path:
         """A new empty folder for the marks of one start."""
         folder = self.folder / _GATES

@@ -9,7 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Protocol
 
+from bytewax.recovery import RecoveryConfig
 from bytewax.run import cli_main
 
 from kappawatt.emissions.job import emissions_job
@@ -22,7 +24,7 @@ from kappawatt.wire.decode import SampleDecoder
 
 from .engine import dataflow
 from .homes import open_home
-from .process import WATCHDOG, Gates, Process, stop_on_signals
+from .process import WATCHDOG, Marks, Process, stop_on_signals
 from .sinks import StoreSink
 from .state import StateFolder
 
@@ -46,8 +48,18 @@ class Place:
     index: int
     addresses: list[str]
     fence: int
-    gates: Path
+    gates: Marks
     stage: Stage
+
+
+class Kept(Protocol):
+    """The state, as one process needs it."""
+
+    def recovery(self) -> RecoveryConfig:
+        """The folder with those recovery files that this process has."""
+
+    def give_up(self, why: str) -> None:
+        """Nothing can resume from this state."""
 
 
 def ledger_config(settings: FlowSettings, *, rebuilding: bool = False) -> LedgerConfig:
@@ -63,7 +75,7 @@ def ledger_config(settings: FlowSettings, *, rebuilding: bool = False) -> Ledger
     )
 
 
-def work(settings: FlowSettings, place: Place, open_store: Callable[[str], Store]) -> None:
+def work(settings: FlowSettings, place: Place, open_store: Callable[[str], Store], state: Kept) -> None:
     """Run this process's share of the flow until the end or a drain."""
     stop_on_signals()
     WATCHDOG.attach(place.gates, str(place.index))
@@ -73,7 +85,7 @@ def work(settings: FlowSettings, place: Place, open_store: Callable[[str], Store
     home = open_home(settings.log, settings.registry, settings.topic_prefix, bounded=stage.bounded)
     job = emissions_job(
         config,
-        Process(Gates(place.gates)),
+        Process(place.gates),
         open_bucket=home.bucket,
         open_topic=home.topic,
         decoder=lambda: SampleDecoder(home.schemas()),
@@ -83,7 +95,6 @@ def work(settings: FlowSettings, place: Place, open_store: Callable[[str], Store
         idle_us=round(settings.idle_s * 1e6),
     )
     sink = StoreSink(lambda: open_store(settings.store), home.letters, place.fence)
-    state = StateFolder(Path(settings.state))
     alone = len(place.addresses) < 2
     cli_main(
         dataflow(with_journals(job, config), sink, state.give_up),
@@ -99,7 +110,7 @@ def child(settings: FlowSettings, place: Place, parent: int, open_store: Callabl
     logging.basicConfig(level=logging.INFO, format=f"%(levelname)s flow[{place.index}]: %(message)s")
     faulthandler.enable()
     threading.Thread(target=_end_with, args=(parent,), name="parent", daemon=True).start()
-    work(settings, place, open_store)
+    work(settings, place, open_store, StateFolder(Path(settings.state)))
 
 
 def _end_with(parent: int) -> None:

@@ -41,7 +41,7 @@ class PlaceFinding:
 
 def devices(settings: Settings) -> list[DeviceFinding]:
     """Every device, with each counter watched (a second at most)."""
-    return [_device(choice) for choice in choose(cpu_tdp_w=settings.cpu_tdp_w)]
+    return [_device(choice) for choice in choose(Path(settings.powercap), cpu_tdp_w=settings.cpu_tdp_w)]
 
 
 def places(settings: Settings) -> Iterator[PlaceFinding]:

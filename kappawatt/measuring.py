@@ -35,7 +35,7 @@ class Measuring:
         self._sampler: Sampler | None = None
         if self.agent is None:
             self._sampler = Sampler(
-                select(host=host, cpu_tdp_w=settings.cpu_tdp_w),
+                select(Path(settings.powercap), host=host, cpu_tdp_w=settings.cpu_tdp_w),
                 host,
                 host_name=host_name,
                 zone=settings.zone,

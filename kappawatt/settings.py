@@ -66,6 +66,9 @@ class Settings:
     cpu_tdp_w: float | None = _setting(
         None, unit="W", help="power of the processor at full load, for the model", above=0
     )
+    powercap: str = _setting(
+        "/sys/class/powercap", unit="folder", help="the kernel's tree of RAPL counters; in a container, the host's"
+    )
     spool_max_mb: int = _setting(1024, unit="MB", help="most that a spool may hold on disk", least=1)
     spool_max_days: float = _setting(
         7.0, unit="days", help="longest that a spool keeps a record; below horizon_days", above=0
@@ -90,6 +93,14 @@ class Settings:
         10.0, unit="s", help="silence after which a source no longer holds the watermark back", above=0
     )
     processes: int = _setting(1, unit="count", help="processes of the flow on this machine", least=1)
+    members: int = _setting(
+        1, unit="count", help="machines or pods that run one flow together, a process each", least=1
+    )
+    member: int = _setting(0, unit="number", help="which of the members this one is; 0 keeps the state", least=0)
+    meeting: str | None = _setting(None, unit="address", help="HOST:PORT of member 0, where the members of a flow meet")
+    probes: str | None = _setting(
+        None, unit="address", help="HOST:PORT that answers /livez and /readyz of flow and collectors; unset: none"
+    )
     dash_host: str = _setting("127.0.0.1", unit="address", help="address that the page listens on")
     dash_port: int = _setting(8050, unit="port", help="port that the page listens on", least=0)
 
@@ -105,6 +116,12 @@ class FlowSettings:
     """Folder of the recovery state."""
     topic_prefix: str = ""
     processes: int = 1
+    members: int = 1
+    member: int = 0
+    meeting: str | None = None
+    """HOST:PORT of member 0."""
+    probes: str | None = None
+    """HOST:PORT that answers probes."""
     until_end: bool = False
     """Read a bounded log to its end, write final rows, exit."""
     rebuild: bool = False
@@ -180,6 +197,10 @@ def flow_settings(settings: Settings, *, until_end: bool = False, rebuild: bool 
         state=settings.state or _state_beside(settings.store),
         topic_prefix=settings.topic_prefix,
         processes=settings.processes,
+        members=settings.members,
+        member=settings.member,
+        meeting=settings.meeting,
+        probes=settings.probes,
         until_end=until_end,
         rebuild=rebuild,
         epoch_s=settings.epoch_s or (0.5 if embedded else 1.0),

@@ -58,6 +58,7 @@ def add(commands: Any) -> None:
         "spool",
         "period_s",
         "cpu_tdp_w",
+        "powercap",
     )
     run.add_argument("command", nargs="*", metavar="-- CMD", help="the command and its arguments, after two dashes")
 

@@ -40,7 +40,7 @@ def _add_doctor(commands: Any) -> None:
         examples=["kappawatt doctor", "sudo kappawatt doctor", "kappawatt doctor --log kafka://broker:9092 --json"],
     )
     base.add_json(doctor)
-    base.add_settings(doctor, "log", "registry", "store", "topic_prefix", "cpu_tdp_w")
+    base.add_settings(doctor, "log", "registry", "store", "topic_prefix", "cpu_tdp_w", "powercap")
 
 
 def _add_migrate(commands: Any) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dataflows.patience import Patience
-from dataflows.process import Watchdog
+from dataflows.process import Gates, Watchdog
 from dataflows.state import Identity, StateFolder
 from kappawatt.errors import LogAway, LogError
 
@@ -21,7 +21,7 @@ def watchdogs(tmp_path: Path) -> tuple[Watchdog, Watchdog]:
     """Of two processes of one start; nothing watches but the test."""
     pair = Watchdog(10), Watchdog(10)
     for number, watchdog in enumerate(pair):
-        watchdog.attach(tmp_path, str(number))
+        watchdog.attach(Gates(tmp_path), str(number))
     return pair
 
 
@@ -43,17 +43,17 @@ def test_process_that_waits_is_not_dead_and_nor_are_the_others(watchdogs: tuple[
     assert not of_other
 
 
-def test_waiting_ends_with_the_last_that_waits(watchdogs: tuple[Watchdog, Watchdog]) -> None:
+def test_waiting_ends_with_the_last_that_waits(watchdogs: tuple[Watchdog, Watchdog], tmp_path: Path) -> None:
     one, other = watchdogs
     with one.waiting():
         with one.waiting():
             pass
         one.is_dead(time.monotonic())
-        marked = list(one.marks())
+        marked = list(tmp_path.iterdir())
     one.is_dead(time.monotonic())
 
     assert len(marked) == 1
-    assert list(one.marks()) == []
+    assert list(tmp_path.iterdir()) == []
     assert other.is_dead(time.monotonic() + LATER_S)
 
 
