@@ -1,53 +1,70 @@
 """The same job over the same bytes by every engine, measured side by side; see engines/README.md.
 
-    python -m benchmarks.peers check ENGINE [--ticks 100000] [--devices 11]     one engine, small data, identity check
+    python -m benchmarks.peers check ENGINE [--ticks 100000] [--devices 11]    one engine, small data, identity check
+    python -m benchmarks.peers run [--quick] [--engines a,b] [--measures a,b]  the benchmark; results/*.json, a table
+    python -m benchmarks.peers report [RESULTS.json]                           table and charts of such a file
 
 Starts Kafka and a registry if they do not run (tests/stack/servers.py) and stops what it started; a log is kept as
 long as the broker runs, built environments below the cache folder ($XDG_CACHE_HOME/kappawatt-bench).
 """
 
 import argparse
+import dataclasses
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from benchmarks.harness import engines
-from benchmarks.harness.cluster import BenchError, Cluster, read_answer, servers
+from benchmarks.harness.cluster import BenchError, servers
 from benchmarks.harness.data import prepared
-from benchmarks.harness.engine_run import EngineRun
-from benchmarks.harness.identity import differences
-from benchmarks.harness.shape import small
+from benchmarks.harness.measures import catchup, told
+from benchmarks.harness.plan import MEASURES, RESULTS, Plan, Results, full, measure, quick
+from benchmarks.harness.report import report
+from benchmarks.harness.shape import Shape, small
 
 
-def check(cluster: Cluster, options: argparse.Namespace) -> int:
+def check(options: argparse.Namespace) -> int:
     """Run one engine over a small log and compare; 1 if something differs."""
     engine = engines.load(options.engine)
-    data = prepared(cluster, small(options.ticks, options.devices))
-    run = EngineRun(
-        engine=engine,
-        cluster=cluster,
-        data=data,
-        mode="catchup",
-        passes=options.passes,
-        parallelism=options.processes,
-    )
-    wrong = 0
-    with run:
-        for each in run.await_end(options.limit_s):
-            found = []
-            if engine.name != "raw_consume":
-                answer = read_answer(cluster, run.outputs[each.number - 1])
-                found = differences(data.expected, data.counts, answer.rows, answer.counts)
-            said = "as expected" if not found else "\n  ".join(["DIFFERS", *found])
-            us = each.cpu_s / data.shape.ticks * 1e6
-            print(
-                f"{engine.name} pass {each.number}: {each.cpu_s:.2f} s CPU ({us:.2f} us a tick), {each.wall_s:.2f} s, "
-                f"{each.peak_bytes / 1e6:.0f} MB; {len(data.expected)} rows, {data.counts}: {said}",
-                flush=True,
-            )
-            wrong += bool(found)
-        if wrong or options.verbose:
-            print(run.tail(), file=sys.stderr)
-    return 1 if wrong else 0
+    shape = small(options.ticks, options.devices)
+    if options.hosts:
+        shape = Shape(ticks=options.ticks, devices=options.devices, hosts=options.hosts)
+    with servers() as cluster:
+        data = prepared(cluster, shape)
+        records = catchup(
+            engine, cluster, data, passes=options.passes, processes=options.processes, limit_s=options.limit_s
+        )
+    for record in records:
+        print(told(record))
+    return 0 if all(record["identity"] in ("ok", "none") for record in records) else 1
+
+
+def plan_of(options: argparse.Namespace) -> Plan:
+    """What the arguments ask for."""
+    chosen = options.engines.split(",") if options.engines else ()
+    plan = quick(chosen) if options.quick else full(chosen)
+    changes: dict[str, object] = {}
+    if options.measures:
+        changes["measures"] = tuple(options.measures.split(","))
+    if options.rounds:
+        changes["rounds"] = options.rounds
+    if options.ticks:
+        changes["ticks"] = dict.fromkeys(plan.ticks, options.ticks)
+    if options.rates:
+        changes["rates"] = tuple(map(int, options.rates.split(",")))
+    if options.live_s:
+        changes["live_s"] = options.live_s
+    return dataclasses.replace(plan, **changes)  # type: ignore[arg-type]
+
+
+def run(options: argparse.Namespace) -> int:
+    """The benchmark; 1 if an engine's answer differs."""
+    plan = plan_of(options)
+    results = Results(Path(options.out) if options.out else RESULTS / f"{plan.name}.json", plan)
+    with servers() as cluster:
+        measure(cluster, plan, results)
+    print(report(results.path))
+    return 0 if all(record["identity"] in ("ok", "none") for record in results.records) else 1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,14 +75,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     one.add_argument("engine")
     one.add_argument("--ticks", type=int, default=100_000)
     one.add_argument("--devices", type=int, default=11, choices=range(1, 12))
+    one.add_argument("--hosts", type=int, help="default: as many as make 2,000 s, at most 500")
     one.add_argument("--passes", type=int, default=1)
     one.add_argument("--processes", type=int, default=1)
     one.add_argument("--limit-s", type=float, default=300)
-    one.add_argument("--verbose", action="store_true", help="show the end of what it wrote to stderr")
+    many = actions.add_parser("run", help="the benchmark")
+    many.add_argument("--quick", action="store_true", help="ours, Flink, Kafka Streams and stock Bytewax only")
+    many.add_argument("--engines", help="some of them, with commas between")
+    many.add_argument("--measures", help=f"some of {','.join(MEASURES)}")
+    many.add_argument("--rounds", type=int)
+    many.add_argument("--ticks", type=int, help="length of the logs")
+    many.add_argument("--rates", help="readings a second of the latency runs, with commas between")
+    many.add_argument("--live-s", type=float, help="length of a live run")
+    many.add_argument("--out", help="file of the results")
+    again = actions.add_parser("report", help="table and charts of results that are there")
+    again.add_argument("results", nargs="?", default=str(RESULTS / "all.json"))
     options = parser.parse_args(arguments)
     try:
-        with servers() as cluster:
-            return check(cluster, options)
+        if options.action == "report":
+            print(report(Path(options.results)))
+            return 0
+        return check(options) if options.action == "check" else run(options)
     except BenchError as error:
         print(f"peers: {error}", file=sys.stderr)
         return 2

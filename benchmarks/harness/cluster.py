@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -101,6 +101,26 @@ class Cluster:
                     yield message
         finally:
             consumer.close()
+
+    def follow(self, topic: str) -> Callable[[], list[Message]]:
+        """A function that gives what has come to a topic since its last call."""
+        consumer = self._consumer()
+        partitions = range(len(self.ends(topic)))
+        consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
+        done = [0 for _ in partitions]
+
+        def more() -> list[Message]:
+            ends, found = self.ends(topic), []
+            while any(at < end for at, end in zip(done, ends, strict=True)):
+                for message in consumer.consume(10_000, 1):
+                    if message.error() is None:
+                        found.append(message)
+                        done[message.partition()] = message.offset() + 1
+                    elif message.error().code() == KafkaError._PARTITION_EOF:
+                        done[message.partition()] = message.offset()
+            return found
+
+        return more
 
     def _consumer(self) -> Consumer:
         settings = {"bootstrap.servers": self.bootstrap, "group.id": "kappawatt-bench", "enable.partition.eof": True}

@@ -16,6 +16,8 @@ FOLDER = Path(__file__).resolve().parents[1] / "engines"
 BUILT_FROM = ("requirements*.txt", "pom.xml", "*.java", "*.scala", "*.sql")
 NOT_SOURCE = {"target", "build", "__pycache__", ".venv"}
 BUILD_LIMIT_S = 1_800
+WARM_PASSES = 3
+"""A JVM gets faster from pass to pass."""
 FIELDS = {"name", "title", "version", "build", "run", "loc", "notes"}
 
 
@@ -31,17 +33,24 @@ class Engine:
     run: tuple[str, ...]
     loc: tuple[str, ...]
     notes: str
+    passes: int
+    """Passes over the log in one process: more than one for what gets faster with time."""
+    most_ticks: int | None
+    """The longest log that it is given; None: any."""
 
     def home(self) -> Path:
         """The folder of its environment: another one as soon as what it is built from changes."""
         digest = hashlib.sha256(repr(self.build).encode())
         for path in self._built_from():
-            digest.update(str(path.relative_to(self.folder)).encode() + b"\0" + path.read_bytes())
+            digest.update(str(path.relative_to(self.folder.parent)).encode() + b"\0" + path.read_bytes())
         return cache() / "engines" / f"{self.name}-{digest.hexdigest()[:12]}"
 
     def _built_from(self) -> list[Path]:
-        found = {path for pattern in BUILT_FROM for path in self.folder.rglob(pattern)}
-        return sorted(path for path in found if not NOT_SOURCE & set(path.relative_to(self.folder).parts))
+        """Sources below its folder, and below others that its build commands name as `../FOLDER`."""
+        words = [word for command in self.build for word in command if word.startswith("../")]
+        folders = {self.folder, *(self.folder.parent / Path(word).parts[1] for word in words)}
+        found = {path for folder in folders for pattern in BUILT_FROM for path in folder.rglob(pattern)}
+        return sorted(path for path in found if not NOT_SOURCE & set(path.relative_to(self.folder.parent).parts))
 
     def built(self) -> Path:
         """Its environment, built if it is not there.
@@ -104,12 +113,23 @@ def load(name: str, folder: Path = FOLDER) -> Engine:
         raise BenchError(f"{path} is not TOML: {error}") from error
     if missing := FIELDS - said.keys():
         raise BenchError(f"{path} does not say {', '.join(sorted(missing))}")
-    build = tuple(tuple(each.split()) if isinstance(each, str) else tuple(each) for each in said["build"])
-    run = said["run"].split() if isinstance(said["run"], str) else said["run"]
+    run = tuple(_words(said["run"]))
     return Engine(
-        path.parent, said["name"], said["title"], str(said["version"]), build, tuple(run), tuple(said["loc"]),
-        said["notes"].strip(),
-    )  # fmt: skip
+        folder=path.parent,
+        name=said["name"],
+        title=said["title"],
+        version=str(said["version"]),
+        build=tuple(tuple(_words(command)) for command in said["build"]),
+        run=run,
+        loc=tuple(said["loc"]),
+        notes=said["notes"].strip(),
+        passes=said.get("passes", WARM_PASSES if run[0] == "java" else 1),
+        most_ticks=said.get("most_ticks"),
+    )
+
+
+def _words(command: str | list[str]) -> list[str]:
+    return command.split() if isinstance(command, str) else command
 
 
 def names(folder: Path = FOLDER) -> list[str]:

@@ -1,5 +1,8 @@
 """The parts of the benchmark's harness that need no server: engine.toml, identity check, process watch."""
 
+import doctest
+import importlib
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -8,12 +11,25 @@ import pytest
 
 from benchmarks.harness import engines
 from benchmarks.harness.cluster import Answer, BenchError
+from benchmarks.harness.data import Data
 from benchmarks.harness.identity import differences
+from benchmarks.harness.live import Paced, Written, latencies
+from benchmarks.harness.report import goals, report
+from benchmarks.harness.shape import Shape
 from benchmarks.harness.watch import Watch, wait_for
+
+MODULES = ("identity", "live", "oracle", "pace", "report")
 
 ROW = {"energy_uj": 6, "cpu_uj": 1, "gpu_uj": 2, "memory_uj": 3, "other_uj": 0, "estimated_uj": 0, "emissions_g": 1.5}
 EXPECTED = {"run|5|0": ROW, "run|total|0": {"energy_uj": 6, "emissions_g": 1.5}}
 COUNTS = {"duplicate": 3, "late": 1, "dead": 2}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_in_docstrings_hold(name: str) -> None:
+    found = doctest.testmod(importlib.import_module(f"benchmarks.harness.{name}"))
+    assert found.attempted > 0
+    assert found.failed == 0
 
 
 def test_equal_answer_has_no_differences_and_flush_rows_are_not_looked_at() -> None:
@@ -140,3 +156,44 @@ def test_watch_counts_the_cpu_of_children_that_ended_and_kills_the_tree() -> Non
         watch.kill()
         assert process.wait(10) == -9
         watch.stop()
+
+
+def test_latency_is_from_the_last_tick_of_a_window_to_the_first_row_with_all_of_it() -> None:
+    paced, written = object.__new__(Paced), object.__new__(Written)
+    paced.rate, paced.completes = 10.0, {"r|5|0": 20, "r|5|5000000": 40}
+    rows = {"r|5|0": {"energy_uj": 7}, "r|5|5000000": {"energy_uj": 9}}
+    paced.data = Data(shape=Shape(ticks=1), prefix="", messages=50, bytes=0, expected=rows, counts={})
+    written.rows = [(101.0, "r|5|0", 3), (102.5, "r|5|0", 7), (103.0, "r|5|0", 7), (103.0, "r|5|5000000", 8)]
+
+    assert latencies(written, paced, 100.0) == [(2.0, 0.5)]
+
+
+def record(engine: str, cpu_s: float, **more: object) -> dict[str, object]:
+    head = {"measure": "catchup", "engine": engine, "devices": 11, "ticks": 1_000_000, "readings": 11_000_000}
+    head |= {"processes": 1, "pass": 1, "round": 1, "cpu_s": cpu_s, "wall_s": 2.0, "before_cpu_s": 0.5, "before_s": 1.0}
+    return head | {"peak_bytes": 5_000_000, "identity": "ok"} | more
+
+
+def results(path: Path, records: list[dict[str, object]]) -> str:
+    head = {"plan": "x", "began": "now", "cores": 2, "memory_gb": 8, "system": "s", "python": "3"}
+    path.write_text(json.dumps({**head, "records": records}))
+    return report(path)
+
+
+def test_report_takes_medians_over_rounds_of_the_last_pass_and_compares_with_the_goals(tmp_path: Path) -> None:
+    ours = [record("kappawatt", cpu_s, round=number) for number, cpu_s in enumerate((3.0, 4.0, 2.0), 1)]
+    flink = [record("flink_expert", 9.0), record("flink_expert", 3.6, **{"pass": 2})]
+
+    text = results(tmp_path / "r.json", [*ours, *flink])
+
+    assert "| 3.00 (2.00-4.00) |" in text
+    assert "| 3.60 | 9.00 | 9.50 |" in text
+    assert goals([*ours, *flink])[0][2:] == ("1.20 ×", True)
+    assert "3.67 M readings/s | yes" in text
+
+
+def test_report_shows_no_figure_of_an_engine_whose_rows_are_wrong(tmp_path: Path) -> None:
+    text = results(tmp_path / "r.json", [record("kappawatt", 3.0, identity="differs", why=["run|5|0 is missing"])])
+
+    assert "3.00" not in text
+    assert "run|5|0 is missing" in text

@@ -34,8 +34,7 @@ def main() -> int:
     """All passes, or the live run."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
     if os.environ["BENCH_MODE"] == "live":
-        print("BENCH ready", flush=True)
-        return run(settings(1), kafka_rows.open_store)
+        return run(settings(1), kafka_rows.open_live)
     for number in range(1, int(os.environ["BENCH_PASSES"]) + 1):
         began = time.monotonic()
         print(f"BENCH start {number}", flush=True)
