@@ -67,11 +67,16 @@ class JobSource(FixedPartitionedSource):  # type: ignore[misc]  # bytewax has no
 
 
 class SourcePart(StatefulSourcePartition):  # type: ignore[misc]  # as above
-    """A part as Bytewax polls it."""
+    """A part as Bytewax polls it.
+
+    Bytewax reads its clock before it builds or polls the parts of a source, and sleeps until the first `next_awake`
+    less that reading. So the wait counts from when the poll began. Counted from its end, a poll that was held up for a
+    minute would be followed by a minute of sleep in which no epoch ends.
+    """
 
     def __init__(self, part: Part) -> None:
         self._part = part
-        self._awake = datetime.now(UTC)
+        self._awake: datetime | None = None
 
     def __repr__(self) -> str:
         return f"<SourcePart {self._part!r}>"
@@ -79,12 +84,13 @@ class SourcePart(StatefulSourcePartition):  # type: ignore[misc]  # as above
     @logged
     def next_batch(self) -> list[Item]:
         """What there is now."""
+        began = datetime.now(UTC)
         items = self._part.next_batch()
-        self._awake = datetime.now(UTC) + timedelta(seconds=self._part.wait_s())
+        self._awake = began + timedelta(seconds=self._part.wait_s())
         return items
 
-    def next_awake(self) -> datetime:
-        """When to poll again."""
+    def next_awake(self) -> datetime | None:
+        """When to poll again; None before the first poll: at once."""
         return self._awake
 
     @logged

@@ -4,6 +4,7 @@ import json
 import os
 import random
 import signal
+import time
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,6 +23,8 @@ pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 
 LONG_S = 75.0
 """Longer than the flow's watchdog waits for a sign of life, and than any client's own time limit."""
+SOON_S = 30.0
+"""Until reading goes on: no more than a try every 5 s and some epochs, and far from sleeping as long once more."""
 
 
 def test_broker_is_away_for_a_minute(place: Place, rng: random.Random, facts: dict[str, Any], servers_up: None) -> None:
@@ -60,7 +63,11 @@ def test_registry_is_away_when_a_new_schema_id_comes(place: Place, rng: random.R
                 flow.wait_for(lambda: "waiting until it answers" in flow.said(), "the new schema id")
                 pause(LONG_S)
                 flow.check()
+                counted = place.total("counted")
                 door.open()
+                opened = time.monotonic()
+                flow.wait_for(lambda: place.total("counted") > counted, "reading to go on", SOON_S)
+                read_on_s = time.monotonic() - opened
                 writer.finish()
             place.wait_until_read(flow)
             flow.drain()
@@ -68,7 +75,8 @@ def test_registry_is_away_when_a_new_schema_id_comes(place: Place, rng: random.R
         place.finish()
 
     place.schemas = {**place.schemas, number: plain(newer)}
-    facts |= {"away": f"{LONG_S:.0f} s", "said": flow.said().count("waiting until it answers")}
+    said = flow.said().count("waiting until it answers")
+    facts |= {"away": f"{LONG_S:.0f} s", "said": said, "read on after": f"{read_on_s:.1f} s"}
     assert "asking for a writer's schema: schema registry" in flow.said()
     assert "asking for a writer's schema: works again after" in flow.said()
     assert place.differing() == []
