@@ -32,6 +32,8 @@ from kappawatt.sensors.selection import Selection, select
 from kappawatt.settings import Settings, load, masked
 from kappawatt.units import US_PER_S
 
+from .telling import Timed, Told, measured, nobody
+
 _log = logging.getLogger("kappawatt.agent")
 
 
@@ -110,9 +112,17 @@ class Agent:
     """
 
     def __init__(
-        self, settings: Settings, *, host: Host, selection: Selection, outlet: Outlet, locks: "Locks", host_name: str
+        self,
+        settings: Settings,
+        *,
+        host: Host,
+        selection: Selection,
+        outlet: Outlet,
+        locks: "Locks",
+        host_name: str,
+        told: Told = nobody,
     ) -> None:
-        self._outlet, self._locks = outlet, locks
+        self._outlet, self._locks, self._told = outlet, locks, told
         self._devices = [device.name for device in selection.devices()]
         self._trees = Trees(Path(settings.spool), host, host_name)
         self._seq = itertools.count()
@@ -148,7 +158,9 @@ class Agent:
         others = self._trees.by_themselves()
         ours = [sample for sample in samples if (owned if sample.run_id is None else sample.run_id not in others)]
         # Numbered here, for a number that is missing would count as a sample that was lost.
-        self._outlet.write([replace(sample, seq=next(self._seq)) for sample in ours])
+        numbered = [replace(sample, seq=next(self._seq)) for sample in ours]
+        self._outlet.write(numbered)
+        self._told(numbered)
         self._written += len(ours)
         self.turned_s = time.monotonic()
 
@@ -167,12 +179,15 @@ def run(settings: Settings, stop: threading.Event) -> int:
         _say_start(settings, host_name)
         outlet = Outlet(settings, host_name)
         began_s, cost_us = time.monotonic(), host.own_cpu_us()
-        agent = Agent(settings, host=host, selection=selection, outlet=outlet, locks=locks, host_name=host_name)
+        told, timed = measured(settings, outlet)
+        agent = Agent(
+            settings, host=host, selection=selection, outlet=outlet, locks=locks, host_name=host_name, told=told
+        )
         if settings.probes is not None:
             beat = Beat(agent, settings.period_s)
             serve(settings.probes, {"/livez": beat.alive, "/readyz": beat.ready})
         try:
-            _loop(agent, settings.period_s, stop)
+            _loop(agent, settings.period_s, stop, timed)
         finally:
             for note in outlet.close():
                 _log.warning("%s", note)
@@ -213,10 +228,11 @@ class Beat:
         return self.alive() or (None if self._agent.written else "no sample was written so far")
 
 
-def _loop(agent: Agent, period_s: float, stop: threading.Event) -> None:
+def _loop(agent: Agent, period_s: float, stop: threading.Event, timed: Timed) -> None:
     due_s = time.monotonic()
     while not stop.is_set():
-        agent.turn()
+        with timed():
+            agent.turn()
         # Missed turns are skipped, not made up for: an interval covers whatever time went by.
         due_s = max(due_s + period_s, time.monotonic() + period_s / 10)
         stop.wait(due_s - time.monotonic())
@@ -314,6 +330,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "spool_max_mb",
         "spool_max_days",
         "probes",
+        "metrics",
     )
     settings = load(base.given_flags(parser.parse_args(argv)))
     logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")

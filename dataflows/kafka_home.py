@@ -188,6 +188,10 @@ class KafkaReader:
             return self._consumer.positions()[number] >= self._end[number]
         return self._consumer.at_end(number)
 
+    def behind(self) -> dict[str, int]:
+        """Records that are not read yet, by partition, as far as the client has heard."""
+        return {f"{self._topic}/{partition}": count for partition, count in self._consumer.behind().items()}
+
     def dump(self) -> Any:
         """Next offset by partition."""
         return self._consumer.positions()

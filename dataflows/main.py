@@ -27,7 +27,7 @@ from .meeting import Meeting, place_of
 from .member import NoState, Work, join
 from .process import Gates, Marks, stop_on_signals
 from .state import Identity, StateFolder
-from .worker import Place, Stage, child, work
+from .worker import Place, Stage, child, serve_metrics, work
 
 LOG = logging.getLogger("kappawatt.flow")
 
@@ -43,6 +43,8 @@ def run(settings: FlowSettings, open_store: Callable[[str], Store] = open_store)
     _check(settings)
     os.environ.setdefault("POLARS_MAX_THREADS", "1")  # one thread a process: workers scale by processes
     answer(settings)
+    if settings.processes == 1:
+        serve_metrics(settings)
     home = open_home(settings.log, settings.registry, settings.topic_prefix, bounded=settings.until_end)
     home.check()
     if settings.members > 1:

@@ -59,6 +59,7 @@ class Watchdog:
         self._waits = 0
         self._marks: Marks | None = None
         self._name = ""
+        self._waits_since = self._last
         self._started = False
 
     def __repr__(self) -> str:
@@ -79,9 +80,15 @@ class Watchdog:
         """An epoch passed."""
         self._last = self._passed = time.monotonic()
 
+    def waited_s(self) -> float:
+        """How long this process has been waiting for store, log or registry; 0 if it does not."""
+        return time.monotonic() - self._waits_since if self._waits else 0.0
+
     @contextmanager
     def waiting(self) -> Iterator[None]:
         """While the store or the log is waited for: that may take as long as they are away. For the worker thread."""
+        if not self._waits:
+            self._waits_since = time.monotonic()
         self._waits += 1
         try:
             yield

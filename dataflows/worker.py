@@ -18,15 +18,18 @@ from kappawatt.emissions.job import emissions_job
 from kappawatt.emissions.names import SHARDS
 from kappawatt.emissions.rings import with_journals
 from kappawatt.ledger.config import LedgerConfig
+from kappawatt.programs import missing
 from kappawatt.settings import FlowSettings
 from kappawatt.stores import Store
 from kappawatt.wire.decode import SampleDecoder
 
 from .engine import dataflow
-from .homes import open_home
+from .homes import Home, open_home
 from .process import WATCHDOG, Marks, Process, stop_on_signals
 from .sinks import StoreSink
 from .state import StateFolder
+
+_LOG = logging.getLogger("kappawatt.flow")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +85,7 @@ def work(settings: FlowSettings, place: Place, open_store: Callable[[str], Store
     WATCHDOG.start()
     stage = place.stage
     config = ledger_config(settings, rebuilding=stage.rebuilding)
-    home = open_home(settings.log, settings.registry, settings.topic_prefix, bounded=stage.bounded)
+    home, opened_store = _doors(settings, open_store, bounded=stage.bounded)
     job = emissions_job(
         config,
         Process(place.gates),
@@ -94,7 +97,7 @@ def work(settings: FlowSettings, place: Place, open_store: Callable[[str], Store
         final=stage.final,
         idle_us=round(settings.idle_s * 1e6),
     )
-    sink = StoreSink(lambda: open_store(settings.store), home.letters, place.fence)
+    sink = StoreSink(opened_store, home.letters, place.fence)
     alone = len(place.addresses) < 2
     cli_main(
         dataflow(with_journals(job, config), sink, state.give_up),
@@ -105,11 +108,41 @@ def work(settings: FlowSettings, place: Place, open_store: Callable[[str], Store
     )
 
 
+def _doors(
+    settings: FlowSettings, open_store: Callable[[str], Store], *, bounded: bool
+) -> tuple[Home, Callable[[], Store]]:
+    """Log and store; measured if somebody is to see the numbers."""
+    home = open_home(settings.log, settings.registry, settings.topic_prefix, bounded=bounded)
+    if settings.metrics is None:
+        return home, lambda: open_store(settings.store)
+    from .metrics import MeasuredHome, MeasuredStore
+
+    return MeasuredHome(home), lambda: MeasuredStore(open_store(settings.store))
+
+
+def serve_metrics(settings: FlowSettings, index: int = 0) -> None:
+    """Serve this process's numbers, if that is asked for, for as long as it lives.
+
+    Raises:
+        SettingsError: The address cannot be used.
+        KappawattError: The package that serves them is not installed.
+    """
+    if settings.metrics is None:
+        return
+    try:
+        from kappawatt.metrics import serve
+    except ModuleNotFoundError as error:
+        raise missing("serving metrics", error) from error
+    port = serve(settings.metrics, "flow", above=index)
+    _LOG.info("metrics of process %d: port %d", index, port)
+
+
 def child(settings: FlowSettings, place: Place, parent: int, open_store: Callable[[str], Store]) -> None:
     """Entry of a spawned process: ends with its parent."""
     logging.basicConfig(level=logging.INFO, format=f"%(levelname)s flow[{place.index}]: %(message)s")
     faulthandler.enable()
     threading.Thread(target=_end_with, args=(parent,), name="parent", daemon=True).start()
+    serve_metrics(settings, place.index)
     work(settings, place, open_store, StateFolder(Path(settings.state)))
 
 

@@ -42,6 +42,25 @@ class Outlet:
     def __repr__(self) -> str:
         return f"<Outlet {self._spool!r} {self._publisher or 'is the log'}>"
 
+    @property
+    def lost(self) -> int:
+        """Records that had to be given up."""
+        return self._spool.lost
+
+    @property
+    def shipped(self) -> int:
+        """Records that Kafka has acknowledged since the start; 0 where files are the log."""
+        return 0 if self._publisher is None else self._publisher.shipped
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the disk takes nothing, or nothing is shipped, just now; None while both work."""
+        return self._spool.trouble or (None if self._publisher is None else self._publisher.trouble)
+
+    def backlog(self) -> tuple[int, float]:
+        """Bytes that are kept until Kafka has them, and the age of the oldest file in seconds."""
+        return (0, 0.0) if self._publisher is None else self._spool.kept()
+
     def write(self, records: Sequence[Sample | RunEvent | Intensity]) -> None:
         """Keep *records*, in order, so that they survive a power cut if the disk allows it."""
         if records:

@@ -23,6 +23,7 @@ EXTRAS = {
     "fastapi": "dash",
     "uvicorn": "dash",
     "plotly": "dash",
+    "prometheus_client": "metrics",
     "sklearn": "demo",
 }
 """The extra of this distribution that brings a third-party package."""

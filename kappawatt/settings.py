@@ -101,6 +101,9 @@ class Settings:
     probes: str | None = _setting(
         None, unit="address", help="HOST:PORT that answers /livez and /readyz of flow and collectors; unset: none"
     )
+    metrics: str | None = _setting(
+        None, unit="address", help="HOST:PORT that serves /metrics for Prometheus, of flow and host agent; unset: none"
+    )
     dash_host: str = _setting("127.0.0.1", unit="address", help="address that the page listens on")
     dash_port: int = _setting(8050, unit="port", help="port that the page listens on", least=0)
 
@@ -122,6 +125,8 @@ class FlowSettings:
     """HOST:PORT of member 0."""
     probes: str | None = None
     """HOST:PORT that answers probes."""
+    metrics: str | None = None
+    """HOST:PORT that serves metrics; further processes take the ports above."""
     until_end: bool = False
     """Read a bounded log to its end, write final rows, exit."""
     rebuild: bool = False
@@ -201,6 +206,7 @@ def flow_settings(settings: Settings, *, until_end: bool = False, rebuild: bool 
         member=settings.member,
         meeting=settings.meeting,
         probes=settings.probes,
+        metrics=settings.metrics,
         until_end=until_end,
         rebuild=rebuild,
         epoch_s=settings.epoch_s or (0.5 if embedded else 1.0),

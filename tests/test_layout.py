@@ -54,6 +54,7 @@ DOORS = {
         "examples/*",
     ],
     "plotly": PAGE,
+    "prometheus_client": ["kappawatt/metrics.py"],
     "polars": ["kappawatt/wire/decode_block.py"],
     "psutil": ["kappawatt/sensors/host.py"],
     "pynvml": ["kappawatt/sensors/nvml.py"],

@@ -54,6 +54,7 @@ def _add_flow(commands: Any) -> None:
         "member",
         "meeting",
         "probes",
+        "metrics",
         "lateness_s",
         "lease_s",
         "close_s",

@@ -140,6 +140,11 @@ class BucketConsumer:
         """The offset that comes next, per partition."""
         return dict(self._next)
 
+    def behind(self) -> dict[int, int]:
+        """Records that were not given out yet, per partition, as far as the client has heard."""
+        known = {at: self._log.known_end(self._consumer, self.topic, at) for at in self.partitions}
+        return {at: max(0, end - self._next[at]) for at, end in known.items() if end is not None}
+
     def end_offsets(self) -> dict[int, int]:
         """One past the newest record of each partition, asked of the broker now."""
         return {partition: high for partition, (_, high) in self._watermarks(self.partitions).items()}

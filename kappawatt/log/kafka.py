@@ -192,6 +192,12 @@ class KafkaLog:
         except KafkaException as error:
             raise self._error("set the client up", error) from error
 
+    @staticmethod
+    def known_end(consumer: Any, topic: str, partition: int) -> int | None:
+        """One past the newest offset of a partition, as the client heard last; None if it has not heard yet."""
+        _, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), cached=True)
+        return int(high) if high >= 0 else None
+
     def watermarks(self, consumer: Any, topic: str, partition: int) -> tuple[int, int]:
         """Oldest offset and one past the newest of a partition (*topic* with prefix), asked of the broker now."""
         place = TopicPartition(topic, partition)

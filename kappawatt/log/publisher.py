@@ -89,6 +89,11 @@ class Publisher:
         log = KafkaLog(url.bootstrap, settings.registry, settings.topic_prefix)
         return cls(settings.spool, log).start()
 
+    @property
+    def trouble(self) -> str | None:
+        """Why nothing is shipped just now; None while it works."""
+        return self._outage.reason
+
     def start(self) -> "Publisher":
         """Begin to ship; the thread does not keep the process alive."""
         if self._thread is None:

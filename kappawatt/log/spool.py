@@ -103,6 +103,17 @@ class Spool:
         return sum(self._gone.values()) + (0 if self._losses is None else self._losses.total)
 
     @property
+    def trouble(self) -> str | None:
+        """Why the disk takes nothing just now; None while it works."""
+        return self._outage.reason
+
+    def kept(self) -> tuple[int, float]:
+        """Bytes of all files below the folder, and the seconds since the oldest of them was written last."""
+        segments = survey(self.directory)
+        oldest_s = max(0.0, self._wall() - segments[0].mtime_s) if segments else 0.0
+        return sum(each.size for each in segments), oldest_s
+
+    @property
     def waiting(self) -> int:
         """Records in memory that the disk does not take."""
         return len(self._waiting)
@@ -286,13 +297,12 @@ class Spool:
         self.close()
 
     def __repr__(self) -> str:
-        segments = survey(self.directory)
-        size = sum(each.size for each in segments) / 1e6
-        oldest = f", oldest {self._wall() - segments[0].mtime_s:.0f} s" if segments else ""
+        size, oldest_s = self.kept()
+        kept = f"{size / 1e6:.1f} MB, oldest {oldest_s:.0f} s" if size else "empty"
         waiting = f", {self.waiting} records in memory" if self.waiting else ""
         lost = f", {self.lost} lost" if self.lost else ""
         why = f", {self._outage.reason}" if self._outage.reason else ""
-        return f"<Spool {self.slot} {len(segments)} files, {size:.1f} MB{oldest}{waiting}{lost}{why}>"
+        return f"<Spool {self.slot} {kept}{waiting}{lost}{why}>"
 
 
 @dataclass(slots=True)

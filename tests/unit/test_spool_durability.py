@@ -396,5 +396,5 @@ def test_repr_tells_the_state(tmp_path: Path) -> None:
     spool = Spool(tmp_path, host="h7")
     spool.append(sample(0))
 
-    assert repr(spool).startswith("<Spool h7.0 1 files, 0.0 MB, oldest ")
+    assert repr(spool).startswith("<Spool h7.0 0.0 MB, oldest ")
     spool.close()
