@@ -15,11 +15,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.harness import engines
+from benchmarks.harness.charts import draw
 from benchmarks.harness.cluster import BenchError, servers
 from benchmarks.harness.data import prepared
 from benchmarks.harness.measures import catchup, told
 from benchmarks.harness.plan import MEASURES, RESULTS, Plan, Results, full, measure, quick
-from benchmarks.harness.report import report
+from benchmarks.harness.report import records_of, report
 from benchmarks.harness.shape import Shape, small
 
 
@@ -63,8 +64,16 @@ def run(options: argparse.Namespace) -> int:
     results = Results(Path(options.out) if options.out else RESULTS / f"{plan.name}.json", plan)
     with servers() as cluster:
         measure(cluster, plan, results)
-    print(report(results.path))
+    _tell(results.path)
     return 0 if all(record["identity"] in ("ok", "none") for record in results.records) else 1
+
+
+def _tell(path: Path) -> None:
+    """The table as text and as Markdown file, the charts in a folder, both named as the results."""
+    text = report(path)
+    path.with_suffix(".md").write_text(text + "\n")
+    draw(records_of(path), path.with_suffix(""))
+    print(text)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -93,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         if options.action == "report":
-            print(report(Path(options.results)))
+            _tell(Path(options.results))
             return 0
         return check(options) if options.action == "check" else run(options)
     except BenchError as error:

@@ -48,12 +48,18 @@ def us_a_tick(record: Record) -> float:
     return float(record["cpu_s"]) / float(record["ticks"]) * 1e6
 
 
+def records_of(path: Path) -> list[Record]:
+    """The records of a file of results."""
+    found: list[Record] = json.loads(path.read_text())["records"]
+    return found
+
+
 def report(path: Path) -> str:
-    """A Markdown text of all that a file of results holds; its charts are written beside it."""
+    """A Markdown text of all that a file of results holds."""
     if not path.exists():
         raise BenchError(f"{path} is not there; `python -m benchmarks.peers run` makes it")
     said = json.loads(path.read_text())
-    records: list[Record] = said["records"]
+    records = records_of(path)
     parts = [_catchup(records, devices) for devices in (11, 1)] + [
         _processes(records),
         _live(records),

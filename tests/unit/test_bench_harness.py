@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.harness import engines
+from benchmarks.harness.charts import draw
 from benchmarks.harness.cluster import Answer, BenchError
 from benchmarks.harness.data import Data
 from benchmarks.harness.identity import differences
@@ -197,3 +198,18 @@ def test_report_shows_no_figure_of_an_engine_whose_rows_are_wrong(tmp_path: Path
 
     assert "3.00" not in text
     assert "run|5|0 is missing" in text
+
+
+def test_every_measure_has_a_chart_with_the_names_of_its_engines(tmp_path: Path) -> None:
+    live = {"measure": "latency", "engine": "kappawatt", "rate": 5000, "p50_s": 0.5, "p99_s": 1.0, "p999_s": 1.5}
+    kill = {"measure": "recovery", "engine": "kappawatt", "rate": 5000, "ready_s": 1.0, "first_row_s": 4.0}
+    records = [record("kappawatt", 3.0), record("peer", 9.0), record("raw_consume", 1.0, identity="none")]
+    records += [live | {"identity": "ok"}, kill | {"identity": "ok"}, record("wrong", 1.0, identity="differs")]
+
+    charts = draw(records, tmp_path)
+
+    assert {path.stem for path in charts} == {"catchup-11", "memory", "wall", "recovery", "start", "lines", "latency"}
+    text = (tmp_path / "catchup-11.svg").read_text()
+    assert all(name in text for name in ("kappawatt", "peer", "consume only", "9.00"))
+    assert "wrong" not in text
+    assert draw(records, tmp_path / "again")[0].read_text() == text
