@@ -69,7 +69,8 @@ def sweep(open_: Callable[[], Store]) -> dict[str, Any]:
 def cassandra(address: str) -> dict[str, Any]:
     """The measurements in a keyspace of their own, which is dropped."""
     from kappawatt.stores.address import Address
-    from kappawatt.stores.cassandra import CassandraStore, Connection
+    from kappawatt.stores.cassandra import CassandraStore
+    from kappawatt.stores.connection import Connection
     from kappawatt.stores.migrations import migrate
 
     keyspace = f"bench_{uuid.uuid4().hex[:8]}"

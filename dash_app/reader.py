@@ -95,6 +95,10 @@ class Kept:
     def flush(self) -> None:
         """The page has nothing to flush."""
 
+    def fence(self) -> int:
+        """See `Store.fence`."""
+        return self._store.fence()
+
     def raise_fence(self, now_us: int) -> int:
         """The page never raises the fence."""
         raise StoreError("the page reads only; the fence was not raised")

@@ -1,22 +1,20 @@
 """Any job with any target, in one process: what `kappawatt.engine` runs."""
 
 import time
-import zlib
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 from bytewax.run import cli_main
 
 from kappawatt.errors import KappawattError
 from kappawatt.stream.job import Job, Runtime
-from kappawatt.stream.outbox import Outlet
 from kappawatt.stream.target import Target, write_outlet
 
 from .engine import dataflow
-from .process import WATCHDOG, Gates, Process, logged, stop_on_signals
+from .process import WATCHDOG, Gates, Process, stop_on_signals
+from .sinks import OutletSink
 from .state import Identity, StateFolder
 
 _PART = "target"
@@ -44,7 +42,7 @@ def run(
         fence = target.raise_fence(time.time_ns() // 1_000)
         job = make_job(Process(Gates(folder.gates())))
         cli_main(
-            dataflow(job, TargetSink(target, fence), folder.give_up),
+            dataflow(job, OutletSink([_PART], lambda: (target, NoLetters()), write_outlet, fence), folder.give_up),
             epoch_interval=timedelta(seconds=epoch_s),
             recovery_config=folder.recovery(),
         )
@@ -52,44 +50,12 @@ def run(
         folder.unlock()
 
 
-class TargetSink(FixedPartitionedSink):  # type: ignore[misc]  # bytewax has no types that mypy can follow
-    """One part: everything goes to one target, in the order of its owner."""
+class NoLetters:
+    """Where a job's dead records would have to go, if it gave some."""
 
-    def __init__(self, target: Target, fence: int) -> None:
-        self._target, self._fence = target, fence
+    def write(self, letters: list[Any]) -> None:
+        """Refuse them: nothing is dropped in silence."""
+        raise KappawattError("a job gave dead records; with this engine's door it has to give them as rows")
 
-    def list_parts(self) -> list[str]:
-        """The one part."""
-        return [_PART]
-
-    def part_fn(self, item_key: str) -> int:
-        """Any number: there is one part."""
-        return zlib.crc32(item_key.encode())
-
-    @logged
-    def build_part(self, step_id: str, for_part: str, resume_state: Any) -> "TargetPart":
-        """The part; there is nothing to resume, everything was durable."""
-        return TargetPart(self._target, self._fence)
-
-
-class TargetPart(StatefulSinkPartition):  # type: ignore[misc]  # as above
-    """Writes as outlets come, waits in `snapshot`."""
-
-    def __init__(self, target: Target, fence: int) -> None:
-        self._target, self._fence = target, fence
-
-    @logged
-    def write_batch(self, items: list[Outlet]) -> None:
-        """Start to write; waits while the target takes no more."""
-        for outlet in items:
-            if outlet.dead:
-                raise KappawattError("a job gave dead records; with this engine's door it has to give them as rows")
-            with WATCHDOG.waiting():
-                write_outlet(self._target, outlet, self._fence)
-
-    @logged
-    def snapshot(self) -> Any:
-        """Wait until all that was started is durable."""
-        with WATCHDOG.waiting():
-            self._target.flush()
-        return None
+    def flush(self) -> None:
+        """There are none."""

@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Any
 
 from kappawatt.emissions.names import BUCKETS
-from kappawatt.errors import KappawattError, SettingsError
+from kappawatt.errors import KappawattError, SettingsError, Superseded
 from kappawatt.settings import FlowSettings, masked
 from kappawatt.stores import Store, open_store
 
@@ -25,7 +25,7 @@ from .homes import Home, open_home
 from .lines import SharedMarks
 from .meeting import Meeting, place_of
 from .member import NoState, Work, join
-from .process import Gates, Marks, stop_on_signals
+from .process import SUPERSEDED, Gates, Marks, end_superseded, stop_on_signals
 from .state import Identity, StateFolder
 from .worker import Place, Stage, child, serve_metrics, work
 
@@ -137,6 +137,8 @@ def _stages(flow: Flow, fence: int) -> int:
         if code != 0 or not all(marks.is_open(bucket) for bucket in BUCKETS):
             return code  # killed or drained: the next start goes on with it
         with closing(flow.open_store(settings.store)) as store:
+            if (found := store.fence()) > fence:  # held up since, and another start has gone on with the rebuild
+                end_superseded(Superseded(store, fence, found))
             rebuild.report(rebuild.sweep(store, since))
             fence = store.raise_fence(time.time_ns() // 1_000)
         state.end_rebuild()
@@ -207,15 +209,19 @@ def _watch(children: Sequence[BaseProcess]) -> int:
         if not alive:
             return 0
         alive[0].join(0.2)
-    LOG.error("a process of the flow died; ending the others, the state is kept: start the flow again")
-    deadline = time.monotonic() + _GRACE_S
-    forward(signal.SIGTERM, None)
+    if any(process.exitcode == SUPERSEDED for process in children):
+        grace_s, code = 0.0, SUPERSEDED  # it has said why; what the others would still do, a later start does
+    else:
+        LOG.error("a process of the flow died; ending the others, the state is kept: start the flow again")
+        grace_s, code = _GRACE_S, 1
+        forward(signal.SIGTERM, None)
+    deadline = time.monotonic() + grace_s
     for process in children:
         process.join(max(0.1, deadline - time.monotonic()))
         if process.is_alive():
             process.kill()
             process.join()
-    return 1
+    return code
 
 
 def _free_ports(count: int) -> list[int]:

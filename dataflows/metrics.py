@@ -123,7 +123,7 @@ class MeasuredStore:
     def __init__(self, store: Store) -> None:
         self._store = store
         self.read, self.scan, self.close = store.read, store.scan, store.close
-        self.raise_fence, self.store_id = store.raise_fence, store.store_id
+        self.fence, self.raise_fence, self.store_id = store.fence, store.raise_fence, store.store_id
 
     def __repr__(self) -> str:
         return f"<MeasuredStore {self._store!r}>"

@@ -9,7 +9,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, NoReturn, Protocol, TypeVar, cast
+
+from kappawatt.errors import Superseded
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -17,6 +19,9 @@ LOG = logging.getLogger("kappawatt.flow")
 
 STOP = threading.Event()
 """Set by SIGTERM or SIGINT: sources stop reading and the flow drains."""
+
+SUPERSEDED = 73
+"""Exit code of a start that found a later one at its store."""
 
 _WATCHDOG_S = 60.0
 _DRAIN_S = 30.0
@@ -37,6 +42,12 @@ def logged(method: Method) -> Method:
             raise
 
     return cast(Method, wrapper)
+
+
+def end_superseded(error: Superseded) -> NoReturn:
+    """Say why, and end this process at once: whatever else it would do, a later start does."""
+    LOG.critical("%s", error)
+    os._exit(SUPERSEDED)
 
 
 def stop_on_signals() -> None:

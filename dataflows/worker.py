@@ -15,18 +15,19 @@ from bytewax.recovery import RecoveryConfig
 from bytewax.run import cli_main
 
 from kappawatt.emissions.job import emissions_job
-from kappawatt.emissions.names import SHARDS
+from kappawatt.emissions.names import SHARDS, SINK_PARTS
 from kappawatt.emissions.rings import with_journals
 from kappawatt.ledger.config import LedgerConfig
 from kappawatt.programs import missing
 from kappawatt.settings import FlowSettings
 from kappawatt.stores import Store
+from kappawatt.stores.outlets import write_outlet
 from kappawatt.wire.decode import SampleDecoder
 
 from .engine import dataflow
 from .homes import Home, open_home
 from .process import WATCHDOG, Marks, Process, stop_on_signals
-from .sinks import StoreSink
+from .sinks import OutletSink
 from .state import StateFolder
 
 _LOG = logging.getLogger("kappawatt.flow")
@@ -97,7 +98,7 @@ def work(settings: FlowSettings, place: Place, open_store: Callable[[str], Store
         final=stage.final,
         idle_us=round(settings.idle_s * 1e6),
     )
-    sink = StoreSink(opened_store, home.letters, place.fence)
+    sink = OutletSink(SINK_PARTS, lambda: (opened_store(), home.letters()), write_outlet, place.fence)
     alone = len(place.addresses) < 2
     cli_main(
         dataflow(with_journals(job, config), sink, state.give_up),

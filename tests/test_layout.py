@@ -33,7 +33,7 @@ LAYERS = (
 PAGE = ["dash_app/*"]
 DOORS = {
     "bytewax": ["dataflows/*"],
-    "cassandra": ["kappawatt/stores/cassandra.py"],
+    "cassandra": ["kappawatt/stores/connection.py"],
     "confluent_kafka": ["kappawatt/log/kafka.py", "kappawatt/wire/registry.py"],
     "dash": PAGE,
     "dash_ag_grid": PAGE,

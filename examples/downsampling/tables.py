@@ -21,6 +21,7 @@ class Tables:
     """The target of the job: a file of tables that any SQLite client reads."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         self._connection = sqlite3.connect(path, isolation_level=None)
         self._connection.execute("PRAGMA journal_mode = wal")
@@ -35,9 +36,17 @@ class Tables:
             self._connection.execute("INSERT INTO store VALUES (?, 0)", (str(uuid.uuid4()),))
         self._connection.execute("COMMIT")
 
+    def __repr__(self) -> str:
+        return f"<Tables {self._path}>"
+
     def store_id(self) -> str:
         """As old as the file."""
         return str(self._connection.execute("SELECT id FROM store").fetchone()[0])
+
+    def fence(self) -> int:
+        """The fence that was raised last; nobody else can raise it before `flush` has written what comes until then."""
+        self._begin()
+        return int(self._connection.execute("SELECT fence FROM store").fetchone()[0])
 
     def raise_fence(self, now_us: int) -> int:
         """Above every fence before, in one transaction."""
@@ -46,14 +55,12 @@ class Tables:
 
     def write(self, table: str, rows: Sequence[tuple[Any, ...]], version: int) -> None:
         """Upsert in the transaction that `flush` commits."""
-        if not self._connection.in_transaction:
-            self._connection.execute("BEGIN IMMEDIATE")
+        self._begin()
         self._connection.executemany(_upsert(table), [(*row, version) for row in rows])
 
     def delete(self, table: str, keys: Sequence[tuple[Any, ...]], version: int) -> None:
         """Delete in the transaction that `flush` commits; this job never asks for it, so older writes may come back."""
-        if not self._connection.in_transaction:
-            self._connection.execute("BEGIN IMMEDIATE")
+        self._begin()
         self._connection.executemany(_delete(table), [(*key, version) for key in keys])
 
     def flush(self) -> None:
@@ -69,6 +76,11 @@ class Tables:
     def close(self) -> None:
         """Close the file; what was not flushed is not kept."""
         self._connection.close()
+
+    def _begin(self) -> None:
+        """Hold the file's only write lock from here to `flush`."""
+        if not self._connection.in_transaction:
+            self._connection.execute("BEGIN IMMEDIATE")
 
 
 def _delete(table: str) -> str:

@@ -61,6 +61,13 @@ class Store(Protocol):
     def scan(self, table: str) -> Iterator[dict[str, Any]]:
         """Every row of a table, in no order: for `verify` and tests."""
 
+    def fence(self) -> int:
+        """The fence that was raised last by whomever, 0 if none was.
+
+        SQLite holds what follows to it: a `flush` after which the store would have rows of a session whose fence was
+        raised by another one meanwhile writes nothing and raises Superseded. Cassandra only says what it is now.
+        """
+
     def raise_fence(self, now_us: int) -> int:
         """Raise the store's fence under a lock to max(now_us, last fence + 2^24) and return it."""
 

@@ -90,7 +90,7 @@ def migrate(url: str, *, create_keyspace: bool = False, replication: str = DEV_R
         store.close()
         return [store.migrated] if store.migrated else []
     from kappawatt.stores.address import Address
-    from kappawatt.stores.cassandra import Connection
+    from kappawatt.stores.connection import Connection
 
     address = Address.parse(url)
     connection = Connection(address)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kappawatt.errors import StoreError
+from kappawatt.errors import StoreError, Superseded
 from kappawatt.stores import FENCE_STEP, Row, sql
 from kappawatt.stores.tables import SCHEMA_VERSION, TABLES, Kind, Table
 
@@ -54,6 +54,7 @@ class SqliteStore:
         self._retry_s = retry_s
         self._pending: list[_Change] = []
         self._pending_rows = 0
+        self._held_to: int | None = None
         self.migrated: str | None = None
         """What opening it has changed: None, or the new schema version in words."""
         self._db = self._connect()
@@ -80,10 +81,12 @@ class SqliteStore:
 
         Raises:
             StoreError: A value does not fit, the file cannot be written, or *retry_s* passed without its lock.
+            Superseded: Another session raised the fence since this one asked for it or raised it; nothing is written.
         """
         if not self._pending:
             return
         with self._transaction():
+            self._check_fence()
             buried = {name for (name,) in self._db.execute("SELECT DISTINCT table_name FROM tombstone")}
             for change in self._pending:
                 if change.deletes:
@@ -119,12 +122,18 @@ class SqliteStore:
         with self._translated(f"scan {table}"):
             yield from _dicts(found, self._db.execute(sql.select_all(found)))
 
+    def fence(self) -> int:
+        """The fence that was raised last; a `flush` from now on looks, in its transaction, whether it still is."""
+        with self._translated("read the fence"):
+            self._held_to = int(self._meta("fence"))
+        return self._held_to
+
     def raise_fence(self, now_us: int) -> int:
-        """Raise the fence in a transaction of its own; see `Store.raise_fence`."""
+        """Raise the fence in a transaction of its own; holds `flush` to it as `fence` does. See `Store.raise_fence`."""
         with self._transaction():
-            ((last,),) = self._db.execute("SELECT value FROM meta WHERE name = 'fence'")
-            fence = max(now_us, int(last) + FENCE_STEP)
+            fence = max(now_us, int(self._meta("fence")) + FENCE_STEP)
             self._db.execute("UPDATE meta SET value = ? WHERE name = 'fence'", (fence,))
+        self._held_to = fence
         return fence
 
     def store_id(self) -> str:
@@ -219,6 +228,11 @@ class SqliteStore:
         self._db.executemany("INSERT INTO meta VALUES (?, ?) ON CONFLICT DO NOTHING", first)
         self._db.execute("INSERT OR REPLACE INTO meta VALUES ('schema_version', ?)", (SCHEMA_VERSION,))
         self.migrated = f"SQLite schema version {SCHEMA_VERSION}"
+
+    def _check_fence(self) -> None:
+        """Within the transaction that writes: so no row gets in below a fence that another session was given."""
+        if self._held_to is not None and (found := int(self._meta("fence"))) > self._held_to:
+            raise Superseded(self, self._held_to, found)
 
     def _upsert(self, change: _Change, has_deleted: bool) -> None:
         rows, version, table = change.rows, change.version, change.table

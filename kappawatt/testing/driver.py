@@ -111,6 +111,15 @@ class JobDriver:
         lost.close()
         return lost
 
+    def hold(self) -> Start:
+        """Hold the start up as SIGSTOP does, with its writes under way; another may `start` from the last commit.
+
+        Returns:
+            What may go on later, without knowing: its calls are those of an epoch, and its commits are kept nowhere.
+        """
+        held, self._current, self._phase = self.current, None, "stopped"
+        return held
+
     def restart(self, *, processes: int | None = None, assign: Callable[[str, int], int] = spread) -> "JobDriver":
         """Crash and start."""
         self.crash()

@@ -12,6 +12,7 @@ from kappawatt.stores import Store
 from kappawatt.stores.outlets import write_outlet
 from kappawatt.stream.job import Ending, Item, Job, Logic, Part, Runtime
 from kappawatt.stream.outbox import Outlet
+from kappawatt.stream.target import FenceGuard
 
 Name = tuple[str, str]
 """A step id and a part or key of it: what a snapshot is of."""
@@ -54,6 +55,7 @@ class Start:
         self._jobs = [make_job(runtime) for runtime in runtimes]
         self._committed, self._rng = committed, rng
         self._assign, self.store, self.fence = assign, store, fence
+        self._guard = FenceGuard(store, fence, runtimes[0].monotonic_us)
         self._steps = {key: number for number, step in enumerate(self._jobs[0].steps) for key in step.keys}
         self._logics: dict[str, Logic] = {}
         self._queues: dict[str, list[Any]] = defaultdict(list)
@@ -125,6 +127,7 @@ class Start:
         """The snapshots of the epoch, pickled; the next epoch begins."""
         pickled = {name: pickle.dumps(state) for name, state in self._snapshots.items()}
         self._snapshots, self._woken, self.outlets = {}, set(), []
+        self._guard.end_epoch()
         return pickled
 
     def close(self) -> None:
@@ -169,6 +172,7 @@ class Start:
         for key, value in items:
             if isinstance(value, Outlet):
                 self.outlets.append((key, value))
+                self._guard.before_write()
                 self.letters.extend(value.dead)
                 write_outlet(self.store, value, self.fence)
                 continue

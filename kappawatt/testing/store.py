@@ -70,6 +70,11 @@ class MemoryStore:
             raise KeyError(f"no table {name!r}; there are {', '.join(sorted(self.tables))}")
         return self.tables[name]
 
+    @property
+    def fence(self) -> int:
+        """The one that was raised last."""
+        return self._fence
+
     def raise_fence(self, now_us: int) -> int:
         """As `Store.raise_fence`."""
         self._fence = max(now_us, self._fence + FENCE_STEP)
@@ -162,6 +167,10 @@ class MemorySession:
         names = self.store.table(table).columns
         for _, (row, version) in sorted(self.store.content(table).items()):
             yield dict(zip(names, row, strict=True)) | {"version": version}
+
+    def fence(self) -> int:
+        """As `Store.fence`: like Cassandra, it writes below a fence that is raised after it."""
+        return self.store.fence
 
     def raise_fence(self, now_us: int) -> int:
         """As `Store.raise_fence`."""

@@ -95,16 +95,14 @@ def contents(store_url: str) -> dict[str, dict[tuple[Any, ...], dict[str, Any]]]
         store.close()
 
 
-def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[int, str]]:
-    """Each row whose content is another one: its version before (0: there was none), and in words what became of it."""
+def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """Each row that is not what it was, versions included, in words."""
     found = []
     for table, rows in before.items():
         for key in sorted(rows.keys() | after[table].keys(), key=repr):
             old, new = rows.get(key), after[table].get(key)
-            if old is None or new is None:
-                found.append((0 if old is None else old["version"], f"{table} {key}: {'came' if new else 'went'}"))
-            elif new["version"] < old["version"] or {**new, "version": 0} != {**old, "version": 0}:
-                found.append((old["version"], f"{table} {key}: {old} became {new}"))
+            if old != new:
+                found.append(f"{table} {key}: {old} became {new}")
     return found
 
 

@@ -11,9 +11,11 @@ from bytewax.testing import run_main
 
 from dataflows.engine import dataflow
 from dataflows.homes import FileHome
-from dataflows.sinks import StoreSink
+from dataflows.sinks import OutletSink
 from kappawatt.emissions.job import emissions_job
+from kappawatt.emissions.names import SINK_PARTS
 from kappawatt.ledger.config import LedgerConfig
+from kappawatt.stores.outlets import write_outlet
 from kappawatt.stores.sqlite import SqliteStore
 from kappawatt.stream.job import Job, Part, Runtime, Source
 from kappawatt.testing import JobDriver, ManualRuntime
@@ -92,7 +94,7 @@ def test_rows_and_flush_numbers_are_those_of_bytewax(tmp_path: Path, seed: int) 
     job = job_over(tmp_path / "log", ManualRuntime(start_us=NOW_US))
 
     run_main(
-        dataflow(job, StoreSink(lambda: store, Letters, NOW_US)),
+        dataflow(job, OutletSink(SINK_PARTS, lambda: (store, Letters()), write_outlet, NOW_US)),
         epoch_interval=timedelta(0),
         recovery_config=RecoveryConfig(str(tmp_path / "recovery")),
     )

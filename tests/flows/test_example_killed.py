@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from dataflows.jobs import TargetPart
+from dataflows.jobs import NoLetters
+from dataflows.sinks import OutletSink
 from examples.downsampling.files import Writer
 from examples.downsampling.tables import Tables
 from kappawatt.errors import KappawattError
 from kappawatt.stream.outbox import Outlet
+from kappawatt.stream.target import write_outlet
 from tests.flows.flows import LIMIT_S, ROOT, kill, wait_for
 from tests.unit.downsampling_oracle import answer, shown
 
@@ -83,7 +85,8 @@ def test_killed_and_resumed_it_gives_the_rows_of_a_plain_loop(tmp_path):
 
 def test_a_dead_record_without_a_place_is_refused_and_not_dropped(tmp_path):
     tables = Tables(tmp_path / "store.sqlite")
+    part = OutletSink(["p"], lambda: (tables, NoLetters()), write_outlet, 0).build_part("", "p", None)
 
     with pytest.raises(KappawattError, match="as rows"):
-        TargetPart(tables, 0).write_batch([Outlet(1, {}, {}, ["a dead record"])])
+        part.write_batch([Outlet(1, {}, {}, ["a dead record"])])
     tables.close()

@@ -66,6 +66,18 @@ FAULTS = {
         "version = fence + outlet.flush",
         "version = outlet.flush",
     ),
+    "guard": Fault(
+        "a start that was held up does not ask for the fence",
+        "kappawatt.stream.target",
+        "if found > self._fence:",
+        "if False:",
+    ),
+    "epochs": Fault(
+        "the fence is asked for once a start, not once an epoch",
+        "kappawatt.stream.target",
+        'later commit."""\n        self._asked_us = None',
+        'later commit."""',
+    ),
     "outbox": Fault(
         "a bucket's outbox is not restored",
         "kappawatt.emissions.samples",

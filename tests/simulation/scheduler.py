@@ -4,7 +4,9 @@ import random
 from collections import Counter
 from dataclasses import dataclass, field
 
+from kappawatt.errors import Superseded
 from kappawatt.ledger.config import LedgerConfig
+from kappawatt.stores.tables import TABLES
 from kappawatt.testing import EmissionsDriver
 from kappawatt.testing.start import Start
 from tests.flows.ledger_compare import differences
@@ -16,6 +18,9 @@ from tests.simulation.world import START, World
 BATCHES = 60
 IDLE_US = 60 * SECOND
 NEVER_US = 1 << 60
+CALLS = ("snapshot", "flush", "commit")
+AWAKE_EPOCHS = 5
+"""So many epochs a start that was held up has to come to a write, once its own is over."""
 ORDERLY = ("run_window_5s", "run_window_5m", "run_window_1h", "device_window_5m", "late")
 """Tables whose rows depend on the order of reading once a sample is late."""
 
@@ -52,6 +57,7 @@ class Simulation:
         self.shown = Shown(self.driver.store)
         self.report = Report()
         self._zombies: list[Start] = []
+        self._held: list[tuple[Start, tuple[str, ...]]] = []
         self._polled: set[str] = set()
         self._since_sleep = 9
         self._left = 0
@@ -93,9 +99,12 @@ class Simulation:
 
     def _end_epoch(self) -> None:
         self._awake()
-        for call in ("snapshot", "flush", "commit"):
+        for number, call in enumerate(CALLS):
             if self.rng.random() < 0.03:
                 self._crash(f"before {call}")
+                return
+            if self.rng.random() < 0.02:
+                self._hold(CALLS[number:])
                 return
             getattr(self.driver, call)()
             self._note_outlets()
@@ -109,7 +118,7 @@ class Simulation:
         self.report.counts["idle"] += seconds >= 60
 
     def _break(self) -> None:
-        kind = self.rng.choice(("crash", "crash", "drain", "end", "zombie", "trim", "lose"))
+        kind = self.rng.choice(("crash", "crash", "drain", "end", "zombie", "trim", "lose", "hold"))
         if kind == "drain":
             self._drain()
         elif kind == "end":
@@ -120,6 +129,8 @@ class Simulation:
             self._lose_state()
         elif kind == "zombie":
             self._haunt()
+        elif kind == "hold":
+            self._hold(CALLS)
         elif kind == "trim":
             self._trim()
         else:
@@ -141,7 +152,7 @@ class Simulation:
         self.driver.committed = {}
         self.shown.new_life()
         self._reading_anew = True
-        self._zombies = []
+        self._zombies, self._held = [], []
         self._start()
 
     def _grow(self) -> None:
@@ -158,6 +169,12 @@ class Simulation:
         self.shown.check()
         if old.outlets and self.rng.random() < 0.5:
             self._zombies.append(old)  # its writes are still under way when the next start is up
+        self._start()
+
+    def _hold(self, left: tuple[str, ...]) -> None:
+        """A start is held up with so much left of its epoch; another one goes on from the last commit."""
+        self._held.append((self.driver.hold(), left))
+        self._left = 0
         self._start()
 
     def _start(self) -> None:
@@ -209,6 +226,35 @@ class Simulation:
             old.flush()
         self._zombies = []
         self.shown.check()
+        for old, left in self._held:
+            self._wake_up(old, left)
+        self._held = []
+
+    def _wake_up(self, old: Start, left: tuple[str, ...]) -> None:
+        """A start that was held up ends its epoch, in which only committed rows leave, and then changes nothing."""
+        self.report.counts["woken"] += 1
+        try:
+            for call in left:
+                getattr(old, call)()
+                self.shown.leave(old.outlets)
+        except Superseded:
+            self.report.counts["superseded"] += 1
+            return
+        finally:
+            self.shown.check()
+        before = self._rows()
+        try:
+            for _ in range(AWAKE_EPOCHS):
+                for name in old.open_parts:
+                    old.poll(name)
+                for call in CALLS:
+                    getattr(old, call)()
+        except Superseded:
+            self.report.counts["superseded"] += 1
+        require(self._rows() == before, "a start that was held up changed rows in the epoch after it")
+
+    def _rows(self) -> dict[str, dict[object, object]]:
+        return {table: self.driver.store.content(table) for table in TABLES}
 
     # --- laws ---------------------------------------------------------------------------------------------------------
 
@@ -251,6 +297,9 @@ class Simulation:
 
     def _finish(self) -> None:
         self._until_end()
+        before = self._rows()
+        self._haunt()
+        require(self._rows() == before, "a start that woke after its successor had finished changed rows")
         store = self.driver.store.open()
         ends = {name: self.driver.log.end("sample", name) for name in self.world.accounts}
         positions = prefixes(self.driver.store, self.world.accounts)

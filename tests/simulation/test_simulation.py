@@ -21,5 +21,5 @@ def test_every_law_holds_in_every_history(first: int) -> None:
     # a history without these would prove little
     for event in ("crash polls", "crash before snapshot", "crash before flush", "crash before commit", "late"):
         assert seen[event] > 0, event
-    for event in ("drain", "idle", "zombie", "grow", "trim", "until end", "lost state"):
+    for event in ("drain", "idle", "zombie", "superseded", "grow", "trim", "until end", "lost state"):
         assert seen[event] > 0, event

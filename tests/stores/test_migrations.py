@@ -13,7 +13,7 @@ from kappawatt.errors import StoreError
 from kappawatt.resources import data_dir
 from kappawatt.stores import open_store
 from kappawatt.stores.address import Address
-from kappawatt.stores.cassandra import Connection
+from kappawatt.stores.connection import Connection
 from kappawatt.stores.migrations import Migration, apply, migrate, migrations
 from kappawatt.stores.tables import SCHEMA_VERSION, TABLES
 

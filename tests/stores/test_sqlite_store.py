@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from kappawatt.errors import StoreError
+from kappawatt.errors import StoreError, Superseded
 from kappawatt.stores import open_store
 from kappawatt.stores.migrations import migrate
 from kappawatt.stores.sqlite import SqliteStore
@@ -90,6 +90,32 @@ def test_reader_changes_nothing(path: Path, make_row: MakeRow):
             reader.write("run", [tuple(make_row("run").values())], 1)
         with pytest.raises(StoreError, match="reading only"):
             reader.raise_fence(0)
+
+
+@pytest.mark.parametrize("hold", [SqliteStore.fence, lambda store: store.raise_fence(0)], ids=["fence", "raise"])
+def test_session_below_a_fence_that_another_raised_since_writes_nothing(
+    path: Path, make_row: MakeRow, hold: Callable[[SqliteStore], int]
+):
+    with closing(SqliteStore(path)) as old, closing(SqliteStore(path)) as new:
+        fence = hold(old)
+        old.write("run", [tuple(make_row("run").values())], fence + 1)
+        later = new.raise_fence(0)
+
+        with pytest.raises(Superseded, match=rf"store\.db.* with fence {fence} .*fence is {later} .*One flow"):
+            old.flush()
+
+        assert list(new.scan("run")) == []
+
+
+def test_session_writes_on_below_its_own_raised_fence(path: Path, make_row: MakeRow):
+    with closing(SqliteStore(path)) as store:
+        store.fence()
+        fence = store.raise_fence(0)
+
+        store.write("run", [tuple(make_row("run").values())], fence - 1)
+        store.flush()
+
+        assert len(list(store.scan("run"))) == 1
 
 
 def test_file_of_something_else_is_refused(tmp_path: Path):

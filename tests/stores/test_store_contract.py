@@ -288,6 +288,17 @@ def test_fences_raised_at_once_are_all_different(open_one: OpenOne):
     assert all(later - earlier >= FENCE_STEP for earlier, later in itertools.pairwise(ordered))
 
 
+def test_fence_is_what_anybody_raised_last(open_one: OpenOne):
+    one, other = open_one(), open_one()
+
+    first = one.raise_fence(0)
+    seen = other.fence()
+    second = other.raise_fence(0)
+
+    assert seen == first
+    assert one.fence() == other.fence() == second
+
+
 def test_store_id_is_the_same_for_all_who_open_it(open_one: OpenOne):
     assert open_one().store_id() == open_one().store_id() != ""
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kappawatt.errors import KappawattError
+from kappawatt.errors import KappawattError, Superseded
 from kappawatt.stores.tables import Kind, Table
 from kappawatt.stream.job import Item, Job, Source, Step
 from kappawatt.stream.outbox import Outbox
@@ -162,6 +162,24 @@ def test_half_dead_start_cannot_overwrite_the_next_one():
     old.flush()
 
     assert counts(run) == {"a": 2}
+
+
+def test_start_that_was_held_up_writes_what_was_committed_and_nothing_of_its_next_epoch():
+    log = words("ant", "ape", "apt")
+    log.most = 1
+    run = driver(log)
+    run.run().poll()
+    old = run.hold()  # with the row of "ant" under way
+    run.start().run(2)
+
+    old.snapshot()
+    old.flush()
+    of_its_epoch = counts(run)
+    old.commit()  # to where nobody looks: the successor went on from the commit before
+    with pytest.raises(Superseded, match="another flow was started"):
+        old.poll("p")
+
+    assert of_its_epoch == counts(run) == {"a": 2}
 
 
 def test_half_dead_start_may_still_poll():
