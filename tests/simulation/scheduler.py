@@ -4,6 +4,7 @@ import random
 from collections import Counter
 from dataclasses import dataclass, field
 
+from dataflows.rebuild import sweep
 from kappawatt.errors import Superseded
 from kappawatt.ledger.config import LedgerConfig
 from kappawatt.stores.tables import TABLES
@@ -62,6 +63,8 @@ class Simulation:
         self._since_sleep = 9
         self._left = 0
         self._reading_anew = False
+        self._life = 0
+        """Fence of the first start that read the log anew."""
         self._held_uj: int | None = None
 
     def run(self) -> Report:
@@ -154,6 +157,7 @@ class Simulation:
         self._reading_anew = True
         self._zombies, self._held = [], []
         self._start()
+        self._life = self.driver.current.fence
 
     def _grow(self) -> None:
         if self.world.partitions < 8:
@@ -297,6 +301,8 @@ class Simulation:
 
     def _finish(self) -> None:
         self._until_end()
+        if self._reading_anew:  # as the flow does at the end of a rebuild
+            sweep(self.driver.store.open(), self._life)
         before = self._rows()
         self._haunt()
         require(self._rows() == before, "a start that woke after its successor had finished changed rows")
