@@ -27,8 +27,8 @@ test: tools lint  ## every test, on real Kafka, registry, Cassandra and Chromium
 chaos: tools .venv/dev  ## half an hour of kills, outages and lost records on the real servers; a table at the end
 	@$(STACK) run -- $(BIN)/python -m pytest tests/chaos $(ARGS)
 
-unit: .venv/dev  ## the tests that need neither servers nor browser
-	@$(BIN)/python -m pytest -m "not stack and not browser" $(ARGS)
+unit: .venv/dev  ## the tests that need neither servers nor browser nor kubectl
+	@$(BIN)/python -m pytest -m "not stack and not browser and not kubectl" $(ARGS)
 
 stack: .venv/dev  ## start Kafka, registry and Cassandra; their addresses are in .stack/env
 	@$(STACK) up
@@ -97,4 +97,6 @@ tools:
 	need "Java 17" openjdk-17-jre-headless java; \
 	need Maven maven mvn; \
 	need Chromium chromium "chromium chromium-browser google-chrome"; \
+	if ! kubectl kustomize --help >/dev/null 2>&1; then \
+	  echo "kubectl 1.25 or newer is not on this machine: https://kubernetes.io/docs/tasks/tools/" >&2; missing=1; fi; \
 	[ "$$missing" = 0 ] || exit 2

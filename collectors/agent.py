@@ -171,7 +171,7 @@ def run(settings: Settings, stop: threading.Event) -> int:
     Raises:
         KappawattError: Another agent measures this host, or the log cannot be used.
     """
-    host, host_name = Host(), boot_host_name()
+    host, host_name = Host(), boot_host_name(settings.host)
     locks = Locks(Path(settings.spool) / LOCKS, host_name)
     try:
         locks.take_agent()
@@ -327,6 +327,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "period_s",
         "cpu_tdp_w",
         "powercap",
+        "host",
         "spool_max_mb",
         "spool_max_days",
         "probes",

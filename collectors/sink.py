@@ -104,7 +104,7 @@ class ShippedSink:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._outlet = Outlet(settings, boot_host_name())
+        self._outlet = Outlet(settings, boot_host_name(settings.host))
         self._pending: list[Sample | RunEvent | Intensity] = []
 
     def __repr__(self) -> str:

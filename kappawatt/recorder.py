@@ -67,7 +67,7 @@ class Recorder:
         self.run_id = job.run_id
         self._job = job
         self._collector_id = secrets.token_hex(8)
-        self.host_name = boot_host_name()
+        self.host_name = boot_host_name(job.settings.host)
         self._numbers = itertools.count()
         self._last_at = wall_us()
         self._clock_lock = threading.Lock()
@@ -257,12 +257,13 @@ def start(
     place = identity.place(os.environ)
     if place.local_rank > 0:
         return None
-    joined = inside is not None or os.environ.get(identity.JOIN) == boot_host_name()
+    settings = settings_.load(flags)
+    joined = inside is not None or os.environ.get(identity.JOIN) == boot_host_name(settings.host)
     outer = inside or os.environ.get(identity.RUN_ID)
     job = Job(
         run_id=(outer if joined else run_id or outer) or new_id(name, place.job),
         name=name,
-        settings=settings_.load(flags),
+        settings=settings,
         rank=place.rank,
         whole_host=scope == "host",
         measure=not joined,

@@ -66,6 +66,7 @@ class Settings:
     cpu_tdp_w: float | None = _setting(
         None, unit="W", help="power of the processor at full load, for the model", above=0
     )
+    host: str | None = _setting(None, unit="text", help="name of this host; default the kernel's")
     powercap: str = _setting(
         "/sys/class/powercap", unit="folder", help="the kernel's tree of RAPL counters; in a container, the host's"
     )

@@ -21,7 +21,7 @@ collect_ignore = ["stack/servers.py", "stack/definitions.py"]
 
 ADDRESSES = Path(__file__).resolve().parents[1] / ".stack/env"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-NEEDS = {"stack": "stack", "chromium": "browser"}
+NEEDS = {"stack": "stack", "chromium": "browser", "rendered": "kubectl"}
 
 # A deadline measures the neighbours on a shared machine, and so does "data generation is slow".
 hypothesis.settings.register_profile(
@@ -35,7 +35,7 @@ hypothesis.settings.load_profile("ci")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what uses a server or the browser, so that `make unit` can leave it out."""
+    """Mark what uses a server, the browser or kubectl, so that `make unit` can leave it out."""
     for item in items:
         for fixture, marker in NEEDS.items():
             if fixture in getattr(item, "fixturenames", ()):

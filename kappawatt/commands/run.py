@@ -77,7 +77,7 @@ def _run(args: argparse.Namespace, settings: Settings) -> int:
         settings=settings,
         rank=place.rank,
         whole_host=args.host_scope,
-        measure=os.environ.get(identity.JOIN) != boot_host_name(),
+        measure=os.environ.get(identity.JOIN) != boot_host_name(settings.host),
         about={"model": args.model},
         labels=_labels(args.label),
     )

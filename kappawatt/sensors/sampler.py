@@ -227,8 +227,10 @@ def _float32(value: float) -> float:
     return value if math.isnan(value) else round(value, 4)
 
 
-def boot_host_name() -> str:
-    """The kernel's name of this host."""
+def boot_host_name(given: str | None = None) -> str:
+    """The kernel's name of this host; in a container, whose own it would be, the one that is *given*."""
+    if given:
+        return given
     try:
         return Path("/proc/sys/kernel/hostname").read_text().strip()
     except OSError:

@@ -1,14 +1,19 @@
 """The host agent: one collector a host, all runs on it, nothing lost at the end."""
 
+import contextlib
 import fcntl
 import itertools
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -71,6 +76,26 @@ def test_host_without_runs_is_measured_for_nobody(settings):
     assert {sample.run_id for sample in found} == {None}
     assert {sample.zone for sample in found} == {"DEU"}
     assert [sample.seq for sample in found] == list(range(len(found)))
+
+
+def test_host_is_called_as_it_is_told_and_probes_are_answered(settings):
+    log = Path(settings.log.removeprefix("file:"))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    asked = []
+
+    def measured() -> bool:
+        if len(samples(log)) >= 1:
+            # For a moment the sample is there and the agent has not yet counted it.
+            with contextlib.suppress(urllib.error.HTTPError):
+                asked.append(urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5).read())
+        return bool(asked)
+
+    found = agent_while(replace(settings, host="node-7", probes=f"127.0.0.1:{port}"), measured)
+
+    assert asked == [b"ok\n"]
+    assert {sample.host for sample in found} == {"node-7"}
 
 
 def test_intervals_follow_each_other_to_the_end(settings):
