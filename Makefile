@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 LOCKED := $(PIP) install --quiet --require-hashes --only-binary :all: -r
 HERE_EDITABLE := $(PIP) install --quiet --no-deps --no-build-isolation --editable .
 
-.PHONY: help demo demo-revision test chaos unit stack stack-down lint format bench compare-windows lock wheel clean
+.PHONY: help demo demo-revision test chaos unit stack stack-down lint format bench bench-quick measure compare-windows lock wheel clean
 
 help:  ## this list
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,7 +45,13 @@ format: .venv/dev  ## format the code and mend what ruff can
 	@$(BIN)/ruff check --quiet --fix $(SOURCES) || true
 	@$(BIN)/ruff format --quiet $(SOURCES)
 
-bench: .venv/dev  ## the measurements that the README quotes, a JSON line each
+bench: tools .venv/dev  ## every engine over the same bytes, tables and charts in benchmarks/results, 60 min
+	@$(BIN)/python -m benchmarks.peers run $(ARGS)
+
+bench-quick: tools .venv/dev  ## ours, Flink, Kafka Streams and stock Bytewax only, 10 min
+	@$(BIN)/python -m benchmarks.peers run --quick $(ARGS)
+
+measure: .venv/dev  ## single measurements of the product, a JSON line each
 	@for script in $(filter-out benchmarks/make_% benchmarks/windows.py benchmarks/peers.py,$(wildcard benchmarks/*.py)); do $(BIN)/python "$$script" $(ARGS); done
 
 compare-windows: .venv/dev  ## Bytewax's own windows and ours over the same input, in five cases, 30 s

@@ -19,7 +19,7 @@ from benchmarks.harness.charts import draw
 from benchmarks.harness.cluster import BenchError, servers
 from benchmarks.harness.data import prepared
 from benchmarks.harness.measures import catchup, told
-from benchmarks.harness.plan import MEASURES, RESULTS, Plan, Results, full, measure, quick
+from benchmarks.harness.plan import LONG, MEASURES, RESULTS, Plan, Results, full, measure, quick
 from benchmarks.harness.report import records_of, report
 from benchmarks.harness.shape import Shape, small
 
@@ -91,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     many = actions.add_parser("run", help="the benchmark")
     many.add_argument("--quick", action="store_true", help="ours, Flink, Kafka Streams and stock Bytewax only")
     many.add_argument("--engines", help="some of them, with commas between")
-    many.add_argument("--measures", help=f"some of {','.join(MEASURES)}")
+    many.add_argument("--measures", help=f"some of {','.join(MEASURES + LONG)}")
     many.add_argument("--rounds", type=int)
     many.add_argument("--ticks", type=int, help="length of the logs")
     many.add_argument("--rates", help="readings a second of the latency runs, with commas between")

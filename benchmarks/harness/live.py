@@ -8,9 +8,10 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from .cluster import ROOT, Answer, BenchError, Cluster
@@ -28,6 +29,7 @@ DRAIN_S = 60.0
 WARM_S = 8.0
 """At the beginning of a run that figures leave out."""
 SETTLE_S = 1.0
+KEPT_UP_S = 1.0
 PREPARE_S = 240.0
 
 
@@ -147,15 +149,37 @@ def latencies(written: Written, paced: Paced, t0: float) -> list[tuple[float, fl
     return sorted((due[key], at - t0 - due[key]) for key, at in full.items())
 
 
-def quantiles(values: Sequence[float]) -> Mapping[str, float]:
+def quantiles(values: Sequence[float]) -> dict[str, float]:
     """Nearest-rank p50, p99, p99.9 and the greatest.
 
-    >>> dict(quantiles([1.0, 2.0, 3.0]))
+    >>> quantiles([1.0, 2.0, 3.0])
     {'p50_s': 2.0, 'p99_s': 3.0, 'p999_s': 3.0, 'max_s': 3.0}
     """
     ordered = sorted(values)
     ranks = {"p50_s": 0.5, "p99_s": 0.99, "p999_s": 0.999, "max_s": 1.0}
     return {name: ordered[max(0, math.ceil(share * len(ordered)) - 1)] for name, share in ranks.items()}
+
+
+def trend(values: Sequence[float]) -> float:
+    """How much longer rows of the last third took than those of the first: it stays near 0 at a rate that is kept up.
+
+    >>> trend([1.0, 1.0, 1.0, 2.0, 2.0, 4.0])
+    2.0
+    """
+    third = max(1, len(values) // 3)
+    return median(values[-third:]) - median(values[:third])
+
+
+def sustained(engine: Engine, cluster: Cluster, rates: Sequence[int], seconds: float, limit_s: float) -> list[Record]:
+    """One rate after the other, until an engine does not keep up: rows come later and later."""
+    records: list[Record] = []
+    for rate in rates:
+        (record,) = latency(engine, cluster, rate, seconds, limit_s)
+        kept = record["identity"] == "ok" and record.get("trend_s", math.inf) <= KEPT_UP_S
+        records.append(record | {"measure": "sustained", "kept_up": kept})
+        if not kept:
+            break
+    return records
 
 
 def fleet(readings_per_s: float, seconds: float, devices: int = 11, seed: int = 1) -> Shape:
@@ -180,7 +204,7 @@ def latency(engine: Engine, cluster: Cluster, rate: float, seconds: float, limit
             values = [value for due, value in latencies(written, paced, t0) if due >= WARM_S]
             figures: dict[str, Any] = {"rows": len(values), "behind_s": behind_s, "cores": used}
             if values:
-                figures |= quantiles(values)
+                figures |= quantiles(values) | {"trend_s": trend(values)}
             return [head | figures | {"peak_bytes": run.watch.peak_bytes()} | verdict(found)]
     except BenchError as error:
         return [head | {"identity": "failed", "why": str(error).splitlines()[:40]}]

@@ -16,7 +16,7 @@ from . import engines
 from .cluster import BenchError, Cluster
 from .data import Data, prepared
 from .engines import Engine
-from .live import latency, recovery
+from .live import latency, recovery, sustained
 from .measures import CEILING, Record, catchup, told
 from .shape import Shape, small
 
@@ -24,6 +24,9 @@ RESULTS = Path(__file__).resolve().parents[1] / "results"
 OURS = "kappawatt"
 QUICK = (OURS, "flink_usual", "flink_expert", "kafka_streams", "bytewax_stock", CEILING)
 MEASURES = ("catchup", "processes", "latency", "recovery")
+LONG = ("sustained",)
+"""Measures that are made only when asked for: the rest fits into an hour."""
+LADDER = tuple(50_000 * 2**step for step in range(6))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +142,9 @@ def _round(cluster: Cluster, plan: Plan, chosen: Sequence[Engine], number: int) 
         for rate in plan.rates:
             for engine in live:
                 yield partial(latency, engine, cluster, rate, plan.live_s, plan.limit_s)
+    if number == 1 and "sustained" in plan.measures:
+        for engine in live:
+            yield partial(sustained, engine, cluster, LADDER, plan.live_s, plan.limit_s)
     if number == 1 and "recovery" in plan.measures:
         for engine in live:
             yield partial(recovery, engine, cluster, plan.recovery_rate, plan.live_s, plan.limit_s)

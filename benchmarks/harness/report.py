@@ -143,6 +143,15 @@ def _live(records: Sequence[Record]) -> str:
     ]  # fmt: skip
     columns = ("engine", "readings/s", "p50 s", "p99 s", "p99.9 s", "windows", "cores used", "peak memory, MB")
     parts = ["### Latency\n\n" + table(columns, rows)] if rows else []
+    kept = defaultdict(list)
+    for r in counted(records, "sustained"):
+        kept[r["engine"]].append(r)
+    steps = [
+        (title(name), f"{max((r['rate'] for r in of if r['kept_up']), default=0):,}", f"{max(r['rate'] for r in of):,}")
+        for name, of in kept.items()
+    ]
+    if steps:
+        parts.append("### Sustained rate\n\n" + table(("engine", "readings/s kept up", "tried"), steps))
     kills = [
         (title(r["engine"]), f"{r['rate']:,}", *(_seconds(r[name]) for name in ("ready_s", "first_row_s", "in_time_s")))
         for r in counted(records, "recovery")
