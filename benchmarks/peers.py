@@ -30,7 +30,7 @@ def check(options: argparse.Namespace) -> int:
     shape = small(options.ticks, options.devices)
     if options.hosts:
         shape = Shape(ticks=options.ticks, devices=options.devices, hosts=options.hosts)
-    with servers() as cluster:
+    with servers(keep=options.keep) as cluster:
         data = prepared(cluster, shape)
         records = catchup(
             engine, cluster, data, passes=options.passes, processes=options.processes, limit_s=options.limit_s
@@ -61,8 +61,8 @@ def plan_of(options: argparse.Namespace) -> Plan:
 def run(options: argparse.Namespace) -> int:
     """The benchmark; 1 if an engine's answer differs."""
     plan = plan_of(options)
-    results = Results(Path(options.out) if options.out else RESULTS / f"{plan.name}.json", plan)
-    with servers() as cluster:
+    results = Results(Path(options.out) if options.out else RESULTS / f"{plan.name}.json", plan, more=options.more)
+    with servers(keep=options.keep) as cluster:
         measure(cluster, plan, results)
     _tell(results.path)
     return 0 if all(record["identity"] in ("ok", "none") for record in results.records) else 1
@@ -97,8 +97,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     many.add_argument("--rates", help="readings a second of the latency runs, with commas between")
     many.add_argument("--live-s", type=float, help="length of a live run")
     many.add_argument("--out", help="file of the results")
+    many.add_argument("--more", action="store_true", help="add to the file's rounds instead of beginning anew")
     again = actions.add_parser("report", help="table and charts of results that are there")
     again.add_argument("results", nargs="?", default=str(RESULTS / "all.json"))
+    for each in (one, many):
+        each.add_argument("--keep", action="store_true", help="leave the servers and their logs for the next call")
     options = parser.parse_args(arguments)
     try:
         if options.action == "report":

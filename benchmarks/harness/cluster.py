@@ -1,7 +1,6 @@
 """The servers, and what the harness does with topics of Kafka."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -27,8 +26,8 @@ class BenchError(Exception):
 
 
 @contextmanager
-def servers() -> Iterator["Cluster"]:
-    """Kafka and the registry; what this call started is stopped again, with its data."""
+def servers(*, keep: bool) -> Iterator["Cluster"]:
+    """Kafka and the registry; what this call started is stopped again, with its data, unless it is to be kept."""
     running = subprocess.run([sys.executable, SERVERS, "status"], capture_output=True, text=True, check=False).stdout
     mine = "answers" not in running
     try:
@@ -37,7 +36,7 @@ def servers() -> Iterator["Cluster"]:
         env = dict(line.split("=", 1) for line in (ROOT / ".stack" / "env").read_text().splitlines())
         yield Cluster(env["KAPPAWATT_TEST_KAFKA"], env["KAPPAWATT_TEST_REGISTRY"])
     finally:
-        if mine and not os.environ.get("KAPPAWATT_TEST_KEEP"):
+        if mine and not keep:
             subprocess.run([sys.executable, SERVERS, "down"], check=False)
 
 

@@ -169,6 +169,8 @@ class EngineRun:
         self.process.wait(30)
         self.watch.stop()
         self._reader.join(10)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
 
     def tail(self) -> str:
         """The end of what it wrote to stderr."""

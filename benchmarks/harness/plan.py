@@ -62,16 +62,17 @@ def quick(chosen: Sequence[str] = ()) -> Plan:
     there = [name for name in QUICK if name in engines.names()]
     return Plan(
         name="quick", engines=tuple(chosen) or tuple(there), measures=("catchup", "latency"), rounds=1,
-        ticks={11: 1_000_000}, rates=(20_000,), live_s=20.0, minutes=9.0,
+        ticks={11: 1_000_000}, rates=(20_000,), live_s=20.0, limit_s=90.0, minutes=9.0,
     )  # fmt: skip
 
 
 class Results:
-    """Records as they come, each saved at once."""
+    """Records as they come, each saved at once. *more*: in rounds after those that the file has already."""
 
-    def __init__(self, path: Path, plan: Plan) -> None:
+    def __init__(self, path: Path, plan: Plan, *, more: bool = False) -> None:
         self.path = path
-        self.records: list[Record] = []
+        self.records: list[Record] = json.loads(path.read_text())["records"] if more and path.exists() else []
+        self._before = max((record["round"] for record in self.records), default=0)
         self._head = {"plan": plan.name, "began": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **machine()}
 
     def __repr__(self) -> str:
@@ -80,7 +81,7 @@ class Results:
     def add(self, records: Sequence[Record], round_number: int) -> None:
         """Keep and tell."""
         for record in records:
-            self.records.append({"round": round_number, **record})
+            self.records.append({**record, "round": self._before + round_number})
             print(told(self.records[-1]), flush=True)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.write_text(json.dumps(self._head | {"records": self.records}, indent=1) + "\n")

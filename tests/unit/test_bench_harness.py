@@ -15,7 +15,8 @@ from benchmarks.harness.cluster import Answer, BenchError
 from benchmarks.harness.data import Data
 from benchmarks.harness.identity import differences
 from benchmarks.harness.live import Paced, Written, latencies
-from benchmarks.harness.report import goals, report
+from benchmarks.harness.plan import Results, quick
+from benchmarks.harness.report import Chosen, goals, records_of, report, us_a_tick
 from benchmarks.harness.shape import Shape
 from benchmarks.harness.watch import Watch, wait_for
 
@@ -213,3 +214,14 @@ def test_every_measure_has_a_chart_with_the_names_of_its_engines(tmp_path: Path)
     assert all(name in text for name in ("kappawatt", "peer", "consume only", "9.00"))
     assert "wrong" not in text
     assert draw(records, tmp_path / "again")[0].read_text() == text
+
+
+def test_more_results_are_further_rounds_of_those_that_are_there(tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    Results(path, quick()).add([record("kappawatt", 3.0)], 1)
+    Results(path, quick(), more=True).add([record("kappawatt", 5.0)], 1)
+
+    found = records_of(path)
+
+    assert [each["cpu_s"] for each in found] == [3.0, 5.0]
+    assert Chosen(found, 11).values(us_a_tick, warm=True) == {"kappawatt": [3.0, 5.0]}
