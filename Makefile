@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 LOCKED := $(PIP) install --quiet --require-hashes --only-binary :all: -r
 HERE_EDITABLE := $(PIP) install --quiet --no-deps --no-build-isolation --editable .
 
-.PHONY: help demo demo-revision test chaos unit stack stack-down lint format bench bench-quick measure compare-windows lock wheel clean
+.PHONY: help demo demo-revision test chaos check-alerts unit stack stack-down lint format bench bench-quick measure compare-windows lock wheel clean
 
 help:  ## this list
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,10 @@ test: tools lint  ## every test, on real Kafka, registry, Cassandra and Chromium
 
 chaos: tools .venv/dev  ## half an hour of kills, outages and lost records on the real servers; a table at the end
 	@$(STACK) run -- $(BIN)/python -m pytest tests/chaos $(ARGS)
+
+check-alerts:  ## try every alert of k8s/components/monitoring on a fault that is made up: needs promtool
+	@command -v promtool >/dev/null || { echo "promtool is not on this machine: apt-get install prometheus" >&2; exit 2; }
+	@cd k8s/components/monitoring && promtool check rules alerts.yaml && promtool test rules alerts_test.yaml
 
 unit: .venv/dev  ## the tests that need neither servers nor browser nor kubectl
 	@$(BIN)/python -m pytest -m "not stack and not browser and not kubectl" $(ARGS)

@@ -16,6 +16,7 @@ from .process import WATCHDOG
 from .sinks import DeadLetters
 
 _LOOK_S = 5.0
+OTHER = "other"
 _VERDICTS = ("counted", "duplicate", "rejected", "dead", "lost")
 _ACCOUNTING = {name: place for place, name in enumerate(TABLES["accounting"].columns)}
 
@@ -34,7 +35,9 @@ DELETES = counter("flow_deletes", "Deletions sent to the store.", ["table"])
 FLUSH_S = histogram(
     "flow_flush_seconds", "How long an epoch waited for the store.", [0.01, 0.03, 0.1, 0.3, 1, 3, 10, 60]
 )
-LETTERS = counter("flow_dead_letters", "Dead letters written.", ["verdict", "reason"])
+LETTERS = counter("flow_dead_letters", "Dead letters written.", ["reason"])
+for _reason in (*REASONS, OTHER):  # from 0 on: the first of a kind is an increase, too
+    LETTERS.labels(_reason)
 EPOCH_AGE = gauge("flow_epoch_age_seconds", "Time since an epoch passed, or since the start.")
 WAITING = gauge("flow_waiting_seconds", "How long store, log or registry have been waited for by now.")
 
@@ -160,7 +163,7 @@ class MeasuredLetters:
         """As they are written."""
         self._letters.write(letters)
         for letter in letters:
-            LETTERS.labels(letter.verdict, letter.reason if letter.reason in REASONS else "other").inc()
+            LETTERS.labels(letter.reason if letter.reason in REASONS else OTHER).inc()
 
 
 class MeasuredHome:

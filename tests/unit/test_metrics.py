@@ -65,3 +65,10 @@ def test_a_taken_port_is_named() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(SettingsError, match=f"cannot listen on port {port}"):
             serve(f"127.0.0.1:{port}", "test")
+
+
+def test_alerts_ask_for_metrics_that_there_are() -> None:
+    rules = (ROOT / "k8s" / "components" / "monitoring" / "alerts.yaml").read_text()
+    asked = set(re.findall(r"\bkappawatt_[a-z_0-9]+", rules))
+
+    assert {name.removesuffix("_bucket") for name in asked} - documented().keys() == set()
