@@ -159,6 +159,11 @@ PLANTED: list[tuple[str, str, Plant]] = [
     ),
     (
         "lets_only_the_flow_reach_the_flow",
+        "more than the metrics",
+        lambda t: one(t, "NetworkPolicy", "flow-metrics")["spec"]["ingress"][0]["ports"].append({"port": "meeting"}),
+    ),
+    (
+        "lets_only_the_flow_reach_the_flow",
         "a service",
         lambda t: one(t, "Service", "flow")["spec"].update(clusterIP="10.0.0.9"),
     ),
