@@ -69,8 +69,8 @@ class Timed:
         self._logic, self._clock = logic, clock
         self.on_batch, self.snapshot, self.has_more = logic.on_batch, logic.snapshot, logic.has_more
 
-    def fold(self) -> None:
-        self._clock.of("fold", self._logic.fold)
+    def fold(self, *, quiet: bool = False) -> None:
+        self._clock.of("fold", lambda: self._logic.fold(quiet=quiet))
 
     def dump(self) -> Any:
         return self._clock.of("dump", self._logic.dump)

@@ -112,7 +112,7 @@ class KeyLogic(StatefulBatchLogic):  # type: ignore[misc]  # as above
         self._logic: Logic | None = None
         if state is not None:
             with self._told():
-                step.hear(state)
+                self._state = step.hear(state)
 
     @logged
     def on_batch(self, values: list[Item]) -> tuple[list[Item], bool]:

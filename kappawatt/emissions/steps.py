@@ -48,11 +48,14 @@ class ShardLogic:
         """Whether the last fold left work for the next one, news or not."""
         return self._shard.has_more
 
-    def fold(self) -> None:
-        """Take the epoch's messages into the shard, and fix the rows that they change."""
-        flush = self._shard.flush()
-        self._outbox.put(flush.rows, flush.deletes, flush.dead, flush.orders)
-        self._zones.extend(flush.zones)
+    def fold(self, *, quiet: bool = False) -> None:
+        """Take the epoch's messages into the shard, and fix the rows that they change; *quiet*: see `Folding`."""
+        flush = self._shard.flush(quiet=quiet)
+        if not quiet:
+            self._outbox.put(flush.rows, flush.deletes, flush.dead, flush.orders)
+            self._zones.extend(flush.zones)
+        elif flush:
+            self._outbox.skip()
         self._changed = False
         self._runtime.beat()  # many prices make long epochs, a folded shard is progress
 
@@ -92,7 +95,7 @@ class ZoneLogic:
         """Never: a fold does all."""
         return False
 
-    def fold(self) -> None:
+    def fold(self, *, quiet: bool = False) -> None:
         """Fix the rows of the zone hours that changed."""
         rows = self._totals.flush()
         self._totals.forget_before(self._totals.newest_over - self._horizon_hours)

@@ -1,7 +1,7 @@
 """Device rows of a shard: (run, host, device) by 5-min window, while the window is open (docs/semantics.md §2)."""
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -53,8 +53,8 @@ class DeviceRows:
         self._dirty.append(self._table.merge(window << WINDOW_SHIFT | device, values))
         return gained
 
-    def rows(self, frontier: Ints, ended: bool, flushes: int) -> list[Row]:
-        """Rows to show: the final ones, from time to time the changed ones, and at the end all."""
+    def rows(self, frontier: Ints, ended: bool, flushes: int, skips: Callable[[Ints], bool]) -> list[Row]:
+        """Rows to show: the final ones, from time to time the changed ones, and at the end all; none if *skips* so."""
         key = self._table.key
         over = self._is_over(key & 0xFFFFFFFF, window_of(key), frontier)
         dirty = np.unique(np.concatenate(self._dirty)) if self._dirty else np.empty(0, np.int64)
@@ -64,7 +64,7 @@ class DeviceRows:
         shown = np.flatnonzero(over | np.isin(key, dirty)) if ended or flushes % _EVERY == 0 else np.flatnonzero(over)
         if ended or flushes % _EVERY == 0:
             self._dirty = []
-        made = self._make(shown, over[shown] | ended)
+        made = [] if skips(shown) else self._make(shown, over[shown] | ended)
         if over.any():
             self._table.drop(over)
         return made

@@ -1,6 +1,6 @@
 """The rows about whole runs: `run`, `run_total`, `phase_total`, `run_metric`, `runs_by_date`."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sized
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -25,9 +25,18 @@ class Flush:
     dead: list[DeadLetter] = field(default_factory=list)
     orders: list[Reprice] = field(default_factory=list)
     """To obey after the rows of earlier flushes are in the store."""
+    quiet: bool = False
+    """All was given out before: rows that are many need not be made."""
+    skipped: bool = False
+    """Whether any were not."""
+
+    def skips(self, what: Sized) -> bool:
+        """Whether the rows of these, if there are any, need not be made."""
+        self.skipped |= self.quiet and len(what) > 0
+        return self.quiet
 
     def __bool__(self) -> bool:
-        return bool(self.rows or self.deletes or self.zones or self.dead or self.orders)
+        return bool(self.rows or self.deletes or self.zones or self.dead or self.orders or self.skipped)
 
     def put(self, table: str, rows: Iterable[Row]) -> None:
         """Add rows of a table."""
@@ -54,9 +63,10 @@ def put_metric(flush: Flush, run_id: str, event: Event) -> None:
 
 def put_run(flush: Flush, run_id: str, run: Run, prices: PriceBook) -> None:
     """What is known of the run and its totals; runs that collectors make up (`~host`) are not listed."""
-    flush.put("run", [run.run_row(run_id)])
-    if run.samples:
-        flush.put("run_total", [run.total_row(run_id, prices)])
+    if not flush.skips((run_id,)):
+        flush.put("run", [run.run_row(run_id)])
+        if run.samples:
+            flush.put("run_total", [run.total_row(run_id, prices)])
     if not is_of_host(run_id):
         _put_listed(flush, run_id, run)
 

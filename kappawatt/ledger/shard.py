@@ -33,7 +33,7 @@ from kappawatt.ledger.runs import Event
 from kappawatt.ledger.usage import Usage
 from kappawatt.ledger.windows import Parts, Windows
 from kappawatt.ledger.zone_hours import ZoneHours
-from kappawatt.ledger.zones import Over
+from kappawatt.ledger.zones import Over, contributions
 from kappawatt.stream.table import Column, reduce_by_key
 
 Ints = NDArray[np.int64]
@@ -97,23 +97,25 @@ class Shard:
         """Whether the next flush has something to give even if nothing comes."""
         return len(self._orders) > 0
 
-    def flush(self) -> Flush:
-        """Fold what was kept and give every row that changed."""
-        flush = Flush()
+    def flush(self, *, quiet: bool = False) -> Flush:
+        """Fold what was kept and give every row that changed; if *quiet*, most are not made."""
+        flush = Flush(quiet=quiet)
         self._flushes += 1
         inbox, self._inbox = self._inbox, Inbox()
         self._fold_events(inbox.events, flush)
         self._fold_prices(inbox.prices, flush)
         frames, suspects = renamed(inbox.frames, inbox.suspects, self._known.name)
         self._fold_frames(frames)
-        lateness_us = self._config.lateness_us
-        flush.put("late", late_rows(suspects, self._known, self._windows, lateness_us))
+        flush.put("late", late_rows(suspects, self._known, self._windows, self._config.lateness_us))
         self._advance(inbox.reports)
         self._write_windows(flush)
         self._write_runs(flush)
-        flush.put("device_window_5m", self._devices.rows(self._known.frontier, self._all_ended, self._flushes))
-        zones, states = self._zones.names, self._state
-        flush.zones = self._hours.flush(self._cells.slots, states, zones, self._prices, self._is_over)
+        frontier, flushes = self._known.frontier, self._flushes
+        flush.put("device_window_5m", self._devices.rows(frontier, self._all_ended, flushes, flush.skips))
+        hours = self._hours.take(self._is_over)
+        if hours and not quiet:
+            zones = self._zones.names
+            flush.zones = contributions(hours, self._cells.slots, self._state, zones, self._prices, self._is_over)
         self._settle(flush)
         return flush
 
@@ -257,6 +259,8 @@ class Shard:
         self._note_peaks(dirty)
         keys = (dirty, self._windows[1].take_dirty(), self._windows[2].take_dirty())
         for table, maker, key in zip(TABLES, self._makers, keys, strict=True):
+            if flush.skips(key):
+                continue
             made = maker.make(
                 key,
                 runs=self._runs.names,

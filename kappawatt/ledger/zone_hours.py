@@ -7,10 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kappawatt.ledger.keys import window_of, zone_of
-from kappawatt.ledger.prices import PriceBook
-from kappawatt.ledger.runs import Run
-from kappawatt.ledger.zones import Over, ZoneHour, contributions
-from kappawatt.stream.table import KeyedTable
+from kappawatt.ledger.zones import Over
 
 Ints = NDArray[np.int64]
 
@@ -35,21 +32,13 @@ class ZoneHours:
         self._dirty |= hours
         self._open |= hours
 
-    def flush(
-        self,
-        slots: KeyedTable,
-        runs: Sequence[Run],
-        zones: Sequence[str],
-        prices: PriceBook,
-        is_over: Callable[[int], Over],
-    ) -> list[ZoneHour]:
-        """What the shard contributes to the hours that changed, or are over now."""
+    def take(self, is_over: Callable[[int], Over]) -> set[tuple[int, int]]:
+        """The hours that changed since the last time, or are over now: they count as contributed."""
         over = {key for key in self._open if is_over(key[1])}
         dirty = self._dirty | over
         self._open -= {key for key in over if is_over(key[1]) is Over.PASSED}
         self._dirty = set()
-        kept = {key for key in dirty if key[1] >= self._forgotten}
-        return contributions(kept, slots, runs, zones, prices, is_over) if kept else []
+        return {key for key in dirty if key[1] >= self._forgotten}
 
     @property
     def open_zones(self) -> set[int]:

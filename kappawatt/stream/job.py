@@ -79,15 +79,20 @@ class Folding(Logic, Protocol):
     def has_more(self) -> bool:
         """Whether the next epoch in which the key is woken is to be folded even if nothing comes in it."""
 
-    def fold(self) -> None:
-        """The epoch is over: take into the state what came in it. Only called if something came or there is more."""
+    def fold(self, *, quiet: bool = False) -> None:
+        """The epoch is over: take into the state what came in it. Only called if something came or there is more.
+
+        Args:
+            quiet: What it gives out was given out before: the state is what matters, and `on_batch` may give nothing.
+        """
 
     def dump(self) -> Any:
         """Plain state as the last `fold` left it, between a fold and the next values."""
 
 
-def _deaf(kept: Any) -> None:
+def _as_kept(kept: Any) -> Any:
     """Most steps need no word of kept states beyond their keys' own."""
+    return kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +108,14 @@ class Source:
 class Step:
     """Keys by fixed names; `build(key, state or None)` makes the logic of one.
 
-    hear: Is told every kept state of the step when the engine reads it, which may be long before the key is woken.
+    hear: Is given every kept state of the step when the engine reads it, which may be long before the key is woken, and
+        returns what the key is to be built with: less, if it has taken something out of the engine's hands.
     """
 
     step_id: str
     keys: tuple[str, ...]
     build: Callable[[str, Any], Logic]
-    hear: Callable[[Any], None] = _deaf
+    hear: Callable[[Any], Any] = _as_kept
 
 
 @dataclass(frozen=True, slots=True)

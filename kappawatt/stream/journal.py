@@ -20,8 +20,8 @@ from kappawatt.errors import SettingsError, StateError
 from kappawatt.stream.job import Folding, Item, Job, Step
 from kappawatt.stream.ticks import is_tick
 
-FORMAT = 1
-"""Of the states of both steps."""
+FORMAT = 2
+"""Of the states of both steps. Format 1, which is read as well, did not note starts: each began with a base."""
 
 _LIMIT_BYTES = 4 << 20
 _PATIENCE = 30  # epochs; engines that deliver kept states at all deliver them before the first epoch, or during it
@@ -88,8 +88,8 @@ class Shelf:
     def __repr__(self) -> str:
         return f"<Shelf {sum(map(len, self._kept.values()))} entries>"
 
-    def hear(self, state: Any) -> None:
-        """Note the kept state of an entry.
+    def hear(self, state: Any) -> Any:
+        """Take over what an entry kept; its state without that. What lies before a base is let go.
 
         Raises:
             StateError: It is of another format.
@@ -97,6 +97,10 @@ class Shelf:
         key, is_base, flush, blob = _checked(state)
         if blob is not None:
             self._kept.setdefault((key, is_base), {})[flush] = blob
+        base = max(self._kept.get((key, True), ()), default=0)
+        for number in [number for number in self._kept.get((key, False), ()) if number <= base]:
+            del self._kept[key, False][number]
+        return (FORMAT, key, is_base, flush, None)
 
     def take(self, key: str, base: int, flush: int) -> tuple[bytes | None, list[bytes]] | None:
         """The base (None for 0) and the messages of the flushes behind it up to *flush*; None if some are missing."""
@@ -143,11 +147,13 @@ class Keeper:
         self._logic: Folding | None = None
         self._flush = self._base = 0
         self._released = True  # whether the items of the last flush were given out
+        self._starts: tuple[int, ...] = ()  # flushes since the base after which a start began
         self._held: list[Any] = []  # messages that came before what was kept
         self._open = self._due = False
         self._waited = 0
         if state is not None:
-            self._kept_era, self._flush, self._base, self._released, held = _checked(state)
+            self._kept_era, self._flush, self._base, self._released, held, *starts = _checked(state)
+            self._starts = tuple(*starts)
             self._held = [] if held is None else journal.unpack(held)
 
     def __repr__(self) -> str:
@@ -193,7 +199,7 @@ class Keeper:
         else:
             self._fold(self._logic)
         held = self._journal.pack(self._held) if self._held else None
-        return (FORMAT, self._kept_era, self._flush, self._base, self._released, held)
+        return (FORMAT, self._kept_era, self._flush, self._base, self._released, held, self._starts)
 
     def _fold(self, logic: Folding) -> None:
         if not self._open:
@@ -205,7 +211,7 @@ class Keeper:
 
     def _whole(self, logic: Folding) -> list[Item]:
         blob = pickle.dumps(logic.dump(), pickle.HIGHEST_PROTOCOL)
-        self._base, self._due = self._flush, False
+        self._base, self._due, self._starts = self._flush, False, ()
         self._shelf.since[self._key], self._pace.size = 0, len(blob)
         return [(self._ring.base, (self._key, True, self._flush, blob))]
 
@@ -221,18 +227,25 @@ class Keeper:
                 "start once with those and stop by SIGTERM, or give --rebuild"
             )
         self._kept_era = self._era
+        self._pace.size, self._shelf.since[self._key] = len(whole or b""), sum(map(len, entries))
+        self._due = bool(entries) and self._pace.is_due(self._flush, self._base, self._shelf.since[self._key])
         logic = self._build(None if whole is None else pickle.loads(whole))  # noqa: S301  # our own state
-        for blob in entries:
-            # What it gives out here was given out, and durable, before the epoch of these messages was committed.
-            logic.on_batch(self._journal.unpack(blob))
-            logic.fold()
+        del whole
+        for flush in range(self._base + 1, self._flush + 1):
+            # What it gives out here was given out, and durable, before the epoch of the next messages was committed.
+            logic.on_batch(self._journal.unpack(entries.pop(0)))
+            logic.fold(quiet=self._released or flush < self._flush)
+            if flush in self._starts:
+                logic = self._anew(logic)
         if self._released:
             logic.on_batch([])
-        if entries:
-            # As if the whole had been kept: what holds for one start only, as that the log has ended, must not go on
-            # into the next. So messages of two starts never lie behind one base.
-            logic, self._due = self._build(logic.dump()), True
+        if self._flush > self._base and self._flush not in self._starts:
+            logic, self._starts = self._anew(logic), (*self._starts, self._flush)
         return logic
+
+    def _anew(self, logic: Folding) -> Folding:
+        """As it is after a start: what holds for one only, as that the log has ended, does not go on into the next."""
+        return self._build(logic.dump())
 
     def _wait(self) -> None:
         self._waited += 1
@@ -296,6 +309,6 @@ class Entry:
 
 def _checked(state: Any) -> tuple[Any, ...]:
     version, *rest = state
-    if version != FORMAT:
+    if version not in (1, FORMAT):
         raise StateError(f"the state has format {version!r}, this release reads {FORMAT}; read the log again")
     return tuple(rest)

@@ -58,6 +58,7 @@ class Start:
         self._guard = FenceGuard(store, fence, runtimes[0].monotonic_us)
         self._steps = {key: number for number, step in enumerate(self._jobs[0].steps) for key in step.keys}
         self._logics: dict[str, Logic] = {}
+        self._heard: dict[Name, Any] = {}
         self._queues: dict[str, list[Any]] = defaultdict(list)
         self._woken: set[str] = set()
         self._snapshots: dict[Name, Any] = {}
@@ -148,7 +149,8 @@ class Start:
         numbers = {step.step_id: number for number, step in enumerate(self._jobs[0].steps)}
         for step_id, name in self._committed:
             if step_id in numbers:
-                self._jobs[self._process(name)].steps[numbers[step_id]].hear(self._state(step_id, name))
+                step = self._jobs[self._process(name)].steps[numbers[step_id]]
+                self._heard[step_id, name] = step.hear(self._state(step_id, name))
 
     def _end(self) -> None:
         """The input is over: every key that is awake says its last, and is asked for a snapshot."""
@@ -200,7 +202,7 @@ class Start:
         number, process = self._steps[key], self._process(key)
         if key not in self._logics:
             step = self._jobs[process].steps[number]
-            self._logics[key] = step.build(key, self._state(step.step_id, key))
+            self._logics[key] = step.build(key, self._heard.pop((step.step_id, key), None))
         self._woken.add(key)
         for cut in self._cuts(values):
             self._send(self._logics[key].on_batch(cut), process, number)
