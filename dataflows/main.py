@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from kappawatt.emissions.names import BUCKETS
+from kappawatt.emissions.names import BUCKETS, READABLE
 from kappawatt.errors import KappawattError, SettingsError, Superseded
 from kappawatt.settings import FlowSettings, masked
 from kappawatt.stores import Store, open_store
@@ -53,7 +53,7 @@ def run(settings: FlowSettings, open_store: Callable[[str], Store] = open_store)
     if settings.member > 0:
         return join(settings, _follow(settings, open_store))
     store = open_store(settings.store)
-    state = StateFolder(Path(settings.state))
+    state = StateFolder(Path(settings.state), readable=READABLE)
     state.lock()
     meeting = Meeting(settings, state.give_up) if settings.members > 1 else None
     try:

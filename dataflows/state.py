@@ -7,6 +7,7 @@ reading the log again, and the message says why.
 import json
 import logging
 import shutil
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -38,10 +39,15 @@ class Identity:
 
 
 class StateFolder:
-    """The folder, locked for one start of the flow at a time."""
+    """The folder, locked for one start of the flow at a time.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    Args:
+        folder: Where.
+        readable: Older versions of states that a start can go on with.
+    """
+
+    def __init__(self, folder: Path, *, readable: Collection[int] = ()) -> None:
+        self.folder, self._readable = folder, readable
         self._lock = FileLock(folder.parent / f"{folder.name}.lock", program="kappawatt flow")
 
     def __repr__(self) -> str:
@@ -79,6 +85,7 @@ class StateFolder:
         """
         if why is None:
             drop_uncommitted(self.folder / _RECOVERY)
+            write_json(self.folder / _IDENTITY, asdict(identity))  # from here on it is of this version
             return True
         if self.folder.exists():
             LOG.warning("state %s is not used: %s; reading the whole log again", self.folder, why)
@@ -132,6 +139,8 @@ class StateFolder:
         if given_up is not None:
             return str(given_up)
         for name, wanted in asdict(identity).items():
+            if name == "state_version" and found.get(name) in self._readable:
+                continue
             if found.get(name) != wanted:
                 return f"its {name.replace('_', ' ')} is {found.get(name)!r}, here it is {wanted!r}"
         return damage(self.folder / _RECOVERY, parts)

@@ -49,8 +49,11 @@ CONTROL = "control"
 """The one part that reads intensity and run events, and the gate that it opens for samples."""
 
 SINK_PARTS = tuple(f"c{part:02d}" for part in range(16))
-STATE_VERSION = 8
-"""Of all snapshots together; another one in a state folder means: rebuild from the log."""
+STATE_VERSION = 9
+"""Of all snapshots together; another one in a state folder means: rebuild from the log, but for those in `READABLE`."""
+
+READABLE = frozenset({8, STATE_VERSION})
+"""Versions that a start can go on with; what it writes is of `STATE_VERSION`."""
 
 
 def bucket_of(partition: str) -> int:

@@ -7,12 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kappawatt.stream.dedupe import Deduper
-from kappawatt.stream.intern import Register
+from kappawatt.stream.intern import Interner, Register
+from kappawatt.stream.packing import pack, unpack
 
 Ints = NDArray[np.int64]
 
 _MARGIN_US = 3_600_000_000
 _NOBODY = "\ud800"  # an empty collector_id is an identity like any other, this is no text that a record can hold
+_NOWHERE, _SEVERAL = -1, -2  # in place of a partition's code
 _NOTHING = -(1 << 61)  # before every newest end: a partition in which nothing was counted yet
 
 
@@ -30,7 +32,10 @@ class Collectors:
         self._keep_us = horizon_us + _MARGIN_US
         self._names: Register[str] = Register(_NOBODY)
         self._dedupe = Deduper()
-        self._seen: list[dict[str, int]] = []  # by code: source partition → its newest end when last read there
+        self._partitions: Interner[str] = Interner()
+        self._where = np.full(64, _NOWHERE, np.int64)  # by code the partition in which it was read, if that is one
+        self._when = np.zeros(64, np.int64)  # the partition's newest end when it was last read there
+        self._several: dict[int, dict[str, int]] = {}  # of those in several partitions, both
         self._lost: dict[str, int] = {}  # of forgotten ones, by source partition
         self._next_us: dict[str, int] = {}
 
@@ -40,8 +45,9 @@ class Collectors:
     def code(self, collector_id: str) -> int:
         """The code of a collector, valid until it is forgotten."""
         code = self._names.code(collector_id)
-        if code == len(self._seen):
-            self._seen.append({})
+        if code >= len(self._where):
+            self._where = np.concatenate((self._where, np.full(len(self._where), _NOWHERE)))
+            self._when = np.concatenate((self._when, np.zeros_like(self._when)))
         return code
 
     def admit(self, collector: Ints, seq: Ints) -> NDArray[np.bool_]:
@@ -54,17 +60,20 @@ class Collectors:
         Returns:
             Where the losses of these collectors are booked, and where they were before.
         """
-        homes = set()
-        for code in codes:
-            seen = self._seen[code]
-            homes.add(min(seen, default=partition))
-            seen[partition] = newest_us
+        code, here = np.fromiter(codes, np.int64), self._partitions.code(partition)
+        plain = (self._where[code] == here) | (self._where[code] == _NOWHERE)
+        self._where[code[plain]], self._when[code[plain]] = here, newest_us
+        homes = {partition} if plain.any() else set()
+        for each in code[~plain].tolist():
+            seen = self._seen(each)
             homes.add(min(seen))
+            self._put(each, {**seen, partition: newest_us})
+            homes.add(min(self._seen(each)))
         return homes
 
     def lost(self, partition: str) -> int:
         """Missing seqs of the collectors whose lowest partition this is, forgotten ones included."""
-        here = (code for code in self._dedupe.gappy if min(self._seen[code]) == partition)
+        here = (code for code in self._dedupe.gappy if min(self._seen(code)) == partition)
         return self._lost.get(partition, 0) + sum(self._dedupe.lost(code) for code in here)
 
     def is_due(self, partition: str, newest_us: int) -> bool:
@@ -76,30 +85,68 @@ class Collectors:
 
     def forget(self, newest: Mapping[str, int]) -> bool:
         """Forget who is over by the newest counted ends of all partitions; whether any was: codes are then void."""
-        gone = [code for code in self._names.codes() if self._is_over(self._seen[code], newest)]
+        gone = [code for code in self._names.codes() if self._is_over(code, newest)]
         for code in gone:
             if lost := self._dedupe.lost(code):
-                home = min(self._seen[code])
+                home = min(self._seen(code))
                 self._lost[home] = self._lost.get(home, 0) + lost
             self._dedupe.forget(code)
             self._names.release(code)
-            self._seen[code] = {}
+            self._put(code, {})
         return bool(gone)
 
     def dump(self) -> tuple[Any, ...]:
         """Plain state, independent of later changes."""
-        return (self._names.dump(), [dict(seen) for seen in self._seen], dict(self._lost), self._dedupe.dump())
+        size = len(self._names)
+        low = int(self._when[:size].min(initial=0))
+        columns = (pack(self._where[:size]), low, pack(self._when[:size] - low)) if size else ()
+        several = {code: dict(seen) for code, seen in self._several.items()}
+        seen = (size, self._partitions.names.copy(), columns, several)
+        return (self._names.dump(), seen, dict(self._lost), self._dedupe.dump())
 
     def load(self, state: Sequence[Any]) -> None:
         """Take over what `dump` gave."""
         names, seen, lost, ranges = state
         self._names.undump(names, str)
-        self._seen = [dict(each) for each in seen]
+        self._where = np.full(max(64, len(self._names)), _NOWHERE)
+        self._when = np.zeros_like(self._where)
+        self._load_seen(seen)
         self._lost = dict(lost)
         self._dedupe.load(ranges)
 
-    def _is_over(self, seen: dict[str, int], newest: Mapping[str, int]) -> bool:
+    def _load_seen(self, seen: Any) -> None:
+        if isinstance(seen, list):  # so it was in format 8 of the flow's state
+            for code, each in enumerate(seen):
+                self._put(code, dict(each))
+            return
+        size, partitions, columns, several = seen
+        self._partitions.load(partitions)
+        self._several = {code: dict(each) for code, each in several.items()}
+        if size:
+            where, low, when = columns
+            self._where[:size], self._when[:size] = unpack(where, size), unpack(when, size) + low
+
+    def _seen(self, code: int) -> dict[str, int]:
+        """Source partition → its newest end when the collector was last read there."""
+        where = int(self._where[code])
+        if where >= 0:
+            return {self._partitions[where]: int(self._when[code])}
+        return self._several.get(code, {})
+
+    def _put(self, code: int, seen: dict[str, int]) -> None:
+        self._several.pop(code, None)
+        if len(seen) == 1:
+            ((partition, newest_us),) = seen.items()
+            self._where[code], self._when[code] = self._partitions.code(partition), newest_us
+        else:
+            self._where[code], self._when[code] = _SEVERAL if seen else _NOWHERE, 0
+            if seen:
+                self._several[code] = seen
+
+    def _is_over(self, code: int, newest: Mapping[str, int]) -> bool:
+        seen = self._seen(code)
         for partition, at in seen.items():
             if at < _NOTHING:  # only what is rejected came of it: kept as long as if it had been counted now
                 seen[partition] = newest[partition]
+                self._put(code, seen)
         return bool(seen) and all(newest[partition] - at > self._keep_us for partition, at in seen.items())

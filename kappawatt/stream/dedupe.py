@@ -6,12 +6,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kappawatt.stream.packing import pack, unpack
+
 Ints = NDArray[np.int64]
 Range = tuple[int, int]
 
 _NONE = np.iinfo(np.int64).min
 _SEVERAL = _NONE + 1
 _LAST = np.iinfo(np.int64).max
+"""What ends in neither of these has a follower, and is no mark."""
 
 
 def merge_ranges(first: list[Range], second: list[Range]) -> list[Range]:
@@ -48,11 +51,6 @@ def _within(ranges: list[Range], numbers: Ints) -> NDArray[np.bool_]:
     return found
 
 
-def _watched(high: int) -> int:
-    """What is noted for a range's end: a number that has a follower and is no mark, else that it must be looked up."""
-    return high if _SEVERAL < high < _LAST else _SEVERAL
-
-
 class Deduper:
     """The sequence numbers seen of each producer (by its dense code), as merged ranges.
 
@@ -60,12 +58,15 @@ class Deduper:
     """
 
     def __init__(self) -> None:
-        self._high = np.full(16, _NONE, np.int64)  # greatest seq of a producer with exactly one range
-        self._ranges: list[list[Range]] = []
+        self._low = np.zeros(16, np.int64)
+        self._high = np.full(16, _NONE, np.int64)  # of a producer with one range its ends; or a mark
+        self._several: dict[int, list[Range]] = {}
+        self._size = 0
         self.gappy: set[int] = set()  # producers with several ranges: some numbers are missing between them
 
     def __repr__(self) -> str:
-        return f"<Deduper {len(self._ranges)} producers, {sum(map(len, self._ranges))} ranges>"
+        one = int(np.count_nonzero(self._high > _SEVERAL))
+        return f"<Deduper {self._size} producers, {one + sum(map(len, self._several.values()))} ranges>"
 
     def admit(self, producer: Ints, seq: Ints) -> NDArray[np.bool_]:
         """Which records are fresh; they count as seen from now on."""
@@ -78,8 +79,7 @@ class Deduper:
         first = np.flatnonzero(np.concatenate(([True], code[1:] != code[:-1])))
         last = np.concatenate((first[1:], [len(code)])) - 1
         steady = self._follows_on(code, number, first)
-        for group in np.flatnonzero(steady).tolist():
-            self._extend(int(code[first[group]]), int(number[first[group]]), int(number[last[group]]))
+        self._extend(code[first[steady]], number[first[steady]], number[last[steady]])
         for group in np.flatnonzero(~steady).tolist():
             rows = order[first[group] : last[group] + 1]
             fresh[rows] = self._admit_some(int(code[first[group]]), seq[rows])
@@ -87,36 +87,54 @@ class Deduper:
 
     def lost(self, producer: int) -> int:
         """How many numbers between the smallest and the greatest seen are missing."""
-        ranges = self._ranges[producer] if producer < len(self._ranges) else []
+        ranges = self._several.get(producer)
         if not ranges:
             return 0
         return ranges[-1][1] - ranges[0][0] + 1 - sum(high - low + 1 for low, high in ranges)
 
     def forget(self, producer: int) -> None:
         """Forget all of a producer: only when none of its records can be accepted any more."""
-        self._ranges[producer] = []
         self._note(producer, [])
 
-    def dump(self) -> list[list[Range]]:
-        """The ranges by producer code, an independent copy."""
-        return [list(ranges) for ranges in self._ranges]
+    def ranges(self, producer: int) -> list[Range]:
+        """What was seen of a producer."""
+        high = int(self._high[producer])
+        if high > _SEVERAL:
+            return [(int(self._low[producer]), high)]
+        return list(self._several.get(producer, ()))
 
-    def load(self, state: Sequence[Sequence[Any]]) -> None:
-        """Take over what `dump` gave."""
-        self._grow(len(state))
-        for producer, ranges in enumerate(state):
-            self._ranges[producer] = [(int(low), int(high)) for low, high in ranges]
-            self._note(producer, self._ranges[producer])
+    def dump(self) -> tuple[Any, ...]:
+        """Plain state, independent of later changes."""
+        if self._size == 0:
+            return (0,)
+        low, high = self._low[: self._size], self._high[: self._size]
+        one = high > _SEVERAL
+        blank = np.flatnonzero(high == _NONE)
+        several = {producer: tuple(ranges) for producer, ranges in sorted(self._several.items())}
+        return (self._size, pack(np.where(one, low, 0)), pack(np.where(one, high, 0)), blank, several)
+
+    def load(self, state: Sequence[Any]) -> None:
+        """Take over what `dump` gave, or lists of ranges by producer, as it was in format 8 of the flow's state."""
+        if isinstance(state, list):
+            self._grow(len(state))
+            for producer, ranges in enumerate(state):
+                self._note(producer, [(int(low), int(high)) for low, high in ranges])
+        elif state[0]:
+            size, low, high, blank, several = state
+            self._grow(size)
+            self._low[:size], self._high[:size] = unpack(low, size), unpack(high, size)
+            self._high[blank] = _NONE
+            for producer, ranges in several.items():
+                self._note(producer, list(ranges))
 
     def _admit_some(self, producer: int, seq: Ints) -> NDArray[np.bool_]:
         """Any numbers of one producer, in the order of arrival."""
         numbers, first = np.unique(seq, return_index=True)
-        ranges = self._ranges[producer]
+        ranges = self.ranges(producer)
         new = ~_within(ranges, numbers)
         fresh = np.zeros(len(seq), bool)
         fresh[first[new]] = True
-        self._ranges[producer] = merge_ranges(ranges, _runs(numbers[new]))
-        self._note(producer, self._ranges[producer])
+        self._note(producer, merge_ranges(ranges, _runs(numbers[new])))
         return fresh
 
     def _follows_on(self, code: Ints, number: Ints, first: Ints) -> NDArray[np.bool_]:
@@ -128,23 +146,29 @@ class Deduper:
         rises = np.append(number[first[1:] - 1], number[-1]) >= number[first]  # past the greatest, a step wraps round
         return np.logical_and.reduceat(step, first) & rises
 
-    def _note(self, producer: int, ranges: list[Range]) -> None:
-        if len(ranges) > 1:
-            self.gappy.add(producer)
-            self._high[producer] = _SEVERAL
-            return
-        self.gappy.discard(producer)
-        self._high[producer] = _watched(ranges[0][1]) if ranges else _NONE
+    def _extend(self, producer: Ints, low: Ints, high: Ints) -> None:
+        """The only range of each of some producers goes on to *high*, or begins at *low*."""
+        begins = self._high[producer] == _NONE
+        self._low[producer[begins]] = low[begins]
+        self._high[producer] = high
+        for at in np.flatnonzero((high <= _SEVERAL) | (high == _LAST)).tolist():
+            self._note(int(producer[at]), [(int(self._low[producer[at]]), int(high[at]))])
 
-    def _extend(self, producer: int, low: int, high: int) -> None:
-        ranges = self._ranges[producer]
-        self._ranges[producer] = [(ranges[0][0] if ranges else low, high)]
-        self._high[producer] = _watched(high)
+    def _note(self, producer: int, ranges: list[Range]) -> None:
+        self._several.pop(producer, None)
+        self.gappy.discard(producer)
+        if not ranges:
+            self._high[producer] = _NONE
+        elif len(ranges) == 1 and _SEVERAL < ranges[0][1] < _LAST:
+            self._low[producer], self._high[producer] = ranges[0]
+        else:
+            self._several[producer], self._high[producer] = ranges, _SEVERAL
+            if len(ranges) > 1:
+                self.gappy.add(producer)
 
     def _grow(self, producers: int) -> None:
-        while len(self._ranges) < producers:
-            self._ranges.append([])
+        self._size = max(self._size, producers)
         if producers > len(self._high):
-            high = np.full(max(producers, 2 * len(self._high)), _NONE, np.int64)
-            high[: len(self._high)] = self._high
-            self._high = high
+            more = max(producers, 2 * len(self._high)) - len(self._high)
+            self._low = np.concatenate((self._low, np.zeros(more, np.int64)))
+            self._high = np.concatenate((self._high, np.full(more, _NONE, np.int64)))
