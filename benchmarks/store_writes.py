@@ -19,19 +19,15 @@ from typing import Any
 from kappawatt.stores import Row, Store
 from kappawatt.stores.sqlite import SqliteStore
 
-RUNS = 200
 FLUSH_ROWS = 5_000
 LIMIT_S = 4.0
 
 
-def rows(*, by_run: bool, priced: bool) -> list[Row]:
-    """A flush of new rows: either some runs' past windows, as after a catch-up, or every run's newest, as when live."""
+def rows(*, of_each: int, priced: bool) -> list[Row]:
+    """A flush of new rows: so many windows of each of some runs; 500 as after a catch-up, one as when live."""
     energy = (123_456_789, 23_456_789, 90_000_000, 10_000_000, 0, 23_456_789, 0)
     price = (1.5, 0.25, 0.5, "EUR", 380.0, "actual", "zone") if priced else (None,) * 7
-    runs, windows = (FLUSH_ROWS // 500, 500) if by_run else (RUNS, FLUSH_ROWS // RUNS)
-    keys = [(run, window) for run in range(runs) for window in range(windows)]
-    if not by_run:
-        keys.sort(key=lambda key: key[1])
+    keys = [(run, window) for run in range(FLUSH_ROWS // of_each) for window in range(of_each)]
     return [
         (f"run-{run:06}", "2026-05-01", window * 5_000_000, *energy, *price, 5, 0.98, 512.3, False)
         for run, window in keys
@@ -60,9 +56,9 @@ def sweep(open_: Callable[[], Store]) -> dict[str, Any]:
     """The measurements of one store."""
     with closing(open_()) as store:
         return {
-            "priced, by run": measure(store, rows(by_run=True, priced=True)),
-            "priced, live order": measure(store, rows(by_run=False, priced=True)),
-            "unpriced (7 nulls), by run": measure(store, rows(by_run=True, priced=False)),
+            "500 windows of each run": measure(store, rows(of_each=500, priced=True)),
+            "one window of each run": measure(store, rows(of_each=1, priced=True)),
+            "one window of each run, unpriced (7 nulls)": measure(store, rows(of_each=1, priced=False)),
         }
 
 
@@ -86,7 +82,7 @@ def cassandra(address: str) -> dict[str, Any]:
 def main() -> None:
     """Measure what is there, and print it."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cassandra", metavar="HOST:PORT", help="also measure a Cassandra there")
+    parser.add_argument("--cassandra", metavar="HOST:PORT", help="measure a Cassandra there, besides SQLite")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         found = {"sqlite": sweep(lambda: SqliteStore(Path(folder) / "store.db"))}

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 from kappawatt.errors import StoreError
 from kappawatt.stores import FENCE_STEP, Row, cql, migrations
 from kappawatt.stores.address import Address
-from kappawatt.stores.connection import UNSET, Connection, Prepared, Request, bind, passes, together
+from kappawatt.stores.connection import Connection, Prepared, Request, bind, passes, together
+from kappawatt.stores.cql_rows import Writer
 from kappawatt.stores.flight import Done, Flight
 from kappawatt.stores.tables import TABLES, Table
 
@@ -38,7 +39,7 @@ class CassandraStore:
         self._retry_s = retry_s
         self._connection: Connection | None = None
         self._flight: Flight[Request] = Flight(str(address), self._start, passes, retry_s=retry_s)
-        self._writers = {name: cql.Writer(table, UNSET) for name, table in TABLES.items()}
+        self._writers = {name: Writer(table) for name, table in TABLES.items()}
 
     @classmethod
     def from_url(
@@ -57,8 +58,8 @@ class CassandraStore:
 
     def write(self, table: str, rows: Sequence[Row], version: int) -> None:
         """Start to upsert *rows*, whole; waits while too many are on their way. See `Store.write`."""
-        for batch in self._writers[table].requests(rows, version):
-            self._flight.send(together([bind(self._prepare(text), values) for text, values in batch]))
+        for routing_key, statements in self._writers[table].requests(rows, version, self._connected().home):
+            self._flight.send(together(routing_key, statements, self._prepare))
 
     def delete(self, table: str, keys: Sequence[Row], version: int) -> None:
         """Start to delete rows by key; see `Store.delete`."""

@@ -1,9 +1,10 @@
 """Connections to Apache Cassandra: the only door to its driver."""
 
+import io
 import logging
 import os
 import ssl
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
@@ -19,17 +20,20 @@ from cassandra.cluster import (
 from cassandra.connection import ConnectionException
 from cassandra.policies import ConstantReconnectionPolicy, DCAwareRoundRobinPolicy, TokenAwarePolicy
 from cassandra.protocol import (
+    BatchMessage,
     ErrorMessage,
     IsBootstrappingErrorMessage,
     OverloadedErrorMessage,
+    ProtocolHandler,
     ServerError,
 )
-from cassandra.query import UNSET_VALUE, BatchStatement, BatchType, BoundStatement, PreparedStatement, tuple_factory
+from cassandra.query import BatchStatement, BatchType, BoundStatement, PreparedStatement, tuple_factory
 
 from cassandra import ConsistencyLevel, DriverException, OperationTimedOut, ReadTimeout, Unavailable, WriteTimeout
 from kappawatt.errors import StoreError
 from kappawatt.stores import Row
 from kappawatt.stores.address import Address
+from kappawatt.stores.cql_rows import Statement
 
 _PASSING = (
     OperationTimedOut,
@@ -44,15 +48,13 @@ _PASSING = (
 )
 _FOREIGN = (DriverException, ErrorMessage, NoHostAvailable, UnresolvableContactPoints, ConnectionException, OSError)
 
-UNSET = UNSET_VALUE
-"""In place of a value: the column is left as it is."""
-
 Prepared: TypeAlias = PreparedStatement
 Request: TypeAlias = BoundStatement | BatchStatement
 
 _REQUEST_S = 10.0
 _CONNECT_S = 9.0
 _SCHEMA_S = 60.0
+_HOMES = 1 << 16
 
 
 class Connection:
@@ -62,6 +64,7 @@ class Connection:
         self.address = address
         self._pid = os.getpid()
         self._prepared: dict[str, Prepared] = {}
+        self._homes: dict[bytes, Hashable] = {}
         _hush()
         try:
             self._cluster = _cluster(address)
@@ -72,6 +75,7 @@ class Connection:
         except _FOREIGN as error:
             self._cluster.shutdown()
             raise _unreachable(address, error) from error
+        self.session.client_protocol_handler = _Protocol
 
     def close(self) -> None:
         """End the session; a forked child leaves its parent's alone."""
@@ -133,6 +137,16 @@ class Connection:
         with self.translated(text[:60]):
             return list(self.session.execute(asked))
 
+    def home(self, routing_key: bytes) -> Hashable:
+        """Equal for partitions that are at the same servers: what is sent together is theirs alone to write."""
+        if len(self._homes) > _HOMES:
+            self._homes.clear()
+        found = self._homes.get(routing_key)
+        if found is None:
+            replicas = self._cluster.metadata.get_replicas(self.address.keyspace, routing_key)
+            found = self._homes[routing_key] = tuple(sorted(map(str, replicas))) or routing_key
+        return found
+
     def send(self, request: Request, done: Callable[[Exception | None], None]) -> None:
         """Send *request*; *done* gets its error, or None, on another thread."""
         self.session.execute_async(request).add_callbacks(lambda _: done(None), done)
@@ -169,15 +183,44 @@ def bind(statement: Prepared, values: Sequence[Any]) -> BoundStatement:
     return found
 
 
-def together(statements: Sequence[BoundStatement]) -> Request:
-    """One request for all of them: an unlogged batch if there are several."""
-    if len(statements) == 1:
-        return statements[0]
+def together(routing_key: bytes, statements: Sequence[Statement], prepared: Callable[[str], Prepared]) -> Request:
+    """One request for all of them: an unlogged batch. *prepared* gives the prepared form of a text."""
     batch = BatchStatement(BatchType.UNLOGGED)
-    for statement in statements:
-        batch.add(statement)
-    batch.is_idempotent = True
+    batch.routing_key, batch.is_idempotent = routing_key, True
+    bound = {text: BoundStatement(prepared(text)) for text, _ in statements}
+    for text, values in statements:
+        one = bound[text]
+        one.values = values  # the batch takes it out again at once
+        batch.add(one)
     return batch
+
+
+class _Batch(BatchMessage):  # type: ignore[misc]  # the driver has no types
+    """A batch as it goes over the wire, whose statements' values are bytes already, with their count and lengths."""
+
+    def send_body(self, f: Any, protocol_version: int) -> None:
+        around = io.BytesIO()
+        statements: Any = self.queries
+        self.queries: Any = ()
+        super().send_body(around, protocol_version)
+        self.queries = statements
+        kind, rest = around.getvalue()[:1], around.getvalue()[3:]
+        pieces = [kind, len(statements).to_bytes(2, "big")]
+        for _, query_id, values in statements:
+            pieces += (b"\1", len(query_id).to_bytes(2, "big"), query_id, values)
+        f.write(b"".join((*pieces, rest)))
+
+
+class _Protocol(ProtocolHandler):  # type: ignore[misc]  # as above
+    """The driver's place for other encodings: it writes value by value, which costs more than all else of a row."""
+
+    @classmethod
+    def encode_message(cls, msg: Any, *args: Any, **named: Any) -> bytes:
+        if isinstance(msg, BatchMessage):
+            plain, msg = msg, _Batch.__new__(_Batch)
+            msg.__dict__.update(plain.__dict__)
+        found: bytes = super().encode_message(msg, *args, **named)
+        return found
 
 
 def _cluster(address: Address) -> Cluster:

@@ -43,7 +43,7 @@ def _boolean(value: bool) -> bytes:
     return b"\x01" if value else b"\x00"
 
 
-_ENCODE: dict[Kind, Callable[[Any], bytes]] = {
+ENCODE: dict[Kind, Callable[[Any], bytes]] = {
     Kind.TEXT: str.encode,
     Kind.BIGINT: _LONG,
     Kind.VARINT: _varint,
@@ -52,15 +52,10 @@ _ENCODE: dict[Kind, Callable[[Any], bytes]] = {
     Kind.DATE: _date,
     Kind.BOOLEAN: _boolean,
 }
-"""Values as the native protocol (v4, §6) has them. The driver's own binding costs 40 µs a row of 25 columns, this 4."""
+"""Values as the native protocol (v4, §6) has them."""
 
-
-_REQUEST_BYTES = 4096
-_REQUEST_STATEMENTS = 32
-_UNFIT = (AttributeError, OverflowError, TypeError, ValueError, struct.error)
-
-Request = list[tuple[str, list[Any]]]
-"""Statements with their encoded values, sent as one."""
+UNFIT = (AttributeError, OverflowError, TypeError, ValueError, struct.error)
+"""What an encoder raises when a value does not fit its column."""
 
 
 def encode(table: Table, names: Sequence[str], values: Row) -> list[bytes | None]:
@@ -71,66 +66,11 @@ def encode(table: Table, names: Sequence[str], values: Row) -> list[bytes | None
     """
     try:
         return [
-            None if value is None else _ENCODE[table.columns[name]](value)
+            None if value is None else ENCODE[table.columns[name]](value)
             for name, value in zip(names, values, strict=True)
         ]
-    except _UNFIT as error:
+    except UNFIT as error:
         raise _misfit(table, names, values) from error
-
-
-class Writer:
-    """Makes the requests that upsert rows of one table.
-
-    Args:
-        table: The table.
-        unset: What the driver takes for "leave this column alone".
-    """
-
-    def __init__(self, table: Table, unset: object) -> None:
-        self._table = table
-        self._unset = unset
-        self._names = list(table.columns)
-        self._encoders = [_ENCODE[kind] for kind in table.columns.values()]
-        self._insert = insert(table)
-        self._erase = delete(table)
-
-    def requests(self, rows: Sequence[Row], version: int) -> Iterator[Request]:
-        """Requests of one partition and some 4 KiB each; a row's statements stay together.
-
-        A row without nulls overwrites every column. One with nulls first deletes what is older than *version*, in the
-        same request, which one partition applies as one mutation.
-
-        Raises:
-            StoreError: A value does not fit its column.
-        """
-        stamp, before, key = _LONG(version), _LONG(version - 1), len(self._table.key)
-        open_: dict[tuple[bytes | None, ...], tuple[Request, int]] = {}
-        for row in rows:
-            values: list[Any] = self._encode(row)
-            there = list(filter(None, values))
-            size = len(b"".join(there))
-            partition = tuple(values[: len(self._table.partition)])
-            request, filled = open_.get(partition, ([], 0))
-            if request and (filled + size > _REQUEST_BYTES or len(request) >= _REQUEST_STATEMENTS):
-                yield request
-                request, filled = [], 0
-            if len(there) < len(values):  # null, or an empty text, which takes the longer way as well as any
-                if None in values[:key]:
-                    raise StoreError(f"a row for {self._table.name} has no value for a key column: {row[:key]!a}")
-                request.append((self._erase, [before, *values[:key]]))
-                values = [self._unset if value is None else value for value in values]
-            request.append((self._insert, [*values, stamp, stamp]))
-            open_[partition] = request, filled + size
-        for request, _ in open_.values():
-            yield request
-
-    def _encode(self, row: Row) -> list[bytes | None]:
-        try:
-            return [
-                None if value is None else encoder(value) for encoder, value in zip(self._encoders, row, strict=True)
-            ]
-        except _UNFIT:
-            return encode(self._table, self._names, row)
 
 
 def deletion(table: Table, key: Row, version: int) -> list[bytes | None]:
@@ -251,8 +191,8 @@ def _misfit(table: Table, names: Sequence[str], values: Row) -> StoreError:
     for name, value in zip(names, values, strict=True):
         kind = table.columns[name]
         try:
-            _ENCODE[kind](value) if value is not None else None
-        except _UNFIT:
+            ENCODE[kind](value) if value is not None else None
+        except UNFIT:
             return StoreError(
                 f"{table.name}.{name} is {kind}, and {value!r} does not fit it; see kappawatt.stores.tables"
             )

@@ -11,6 +11,7 @@ from cassandra import cqltypes
 from kappawatt.errors import StoreError
 from kappawatt.stores import cql
 from kappawatt.stores.address import Address
+from kappawatt.stores.cql_rows import Request, Writer
 from kappawatt.stores.tables import TABLES, Kind, Table
 
 ONE = Table("one", ("id",), (), {"id": Kind.TEXT, "value": Kind.BIGINT})
@@ -80,37 +81,86 @@ def test_open_string_is_an_error_with_its_line():
         list(cql.statements("a;\nb 'c"))
 
 
-def requests(rows: list[tuple[Any, ...]], table: Table = ONE, version: int = 9) -> list[cql.Request]:
-    return list(cql.Writer(table, "UNSET").requests(rows, version))
+def requests(rows: list[tuple[Any, ...]], table: Table = ONE, **home: Any) -> list[Request]:
+    return list(Writer(table).requests(rows, 9, **home))
+
+
+def values_of(blob: bytes) -> list[bytes | None]:
+    """The values that a server reads; None: it leaves the column alone."""
+    values: list[bytes | None] = []
+    place = 2
+    while place < len(blob):
+        size = int.from_bytes(blob[place : place + 4], "big", signed=True)
+        values.append(None if size == -2 else blob[place + 4 : place + 4 + size])
+        place += 4 + max(0, size)
+    assert len(values) == int.from_bytes(blob[:2], "big")
+    return values
+
+
+def said(rows: list[tuple[Any, ...]], table: Table = ONE) -> list[list[tuple[str, list[bytes | None]]]]:
+    return [[(text, values_of(blob)) for text, blob in each.statements] for each in requests(rows, table)]
 
 
 def test_full_row_is_one_insert_with_its_version_as_timestamp():
     nine = (9).to_bytes(8, "big")
 
-    assert requests([("a", 1)]) == [[(cql.insert(ONE), [b"a", (1).to_bytes(8, "big"), nine, nine])]]
+    assert said([("a", 1)]) == [[(cql.insert(ONE), [b"a", (1).to_bytes(8, "big"), nine, nine])]]
 
 
 def test_row_with_nulls_first_deletes_what_is_older():
     eight, nine = (8).to_bytes(8, "big"), (9).to_bytes(8, "big")
 
-    assert requests([("a", None)]) == [
-        [(cql.delete(ONE), [eight, b"a"]), (cql.insert(ONE), [b"a", "UNSET", nine, nine])]
-    ]
+    assert said([("a", None)]) == [[(cql.delete(ONE), [eight, b"a"]), (cql.insert(ONE), [b"a", None, nine, nine])]]
 
 
-def test_request_holds_rows_of_one_partition():
-    rows = [("a", 1), ("b", 2), ("a", 3)]
+@given(st.lists(st.tuples(*(VALUES[kind][0] | st.none() for kind in VALUES)), max_size=9))
+def test_rows_are_framed_as_they_are_encoded(rows: list[tuple[Any, ...]]):
+    columns = {"id": Kind.TEXT} | {f"value {kind}": kind for kind in VALUES}
+    table = Table("one", ("id",), (), columns)
+    rows = [("a", *row) for row in rows]
 
-    assert [[values[0] for _, values in request] for request in requests(rows)] == [[b"a", b"a"], [b"b"]]
+    inserts = [values for request in said(rows, table) for text, values in request if text == cql.insert(table)]
+
+    assert [values[:-2] for values in inserts] == [cql.encode(table, list(columns), row) for row in rows]
 
 
-def test_request_is_bounded_in_rows_and_in_bytes():
+def test_empty_text_is_a_value():
+    assert said([("", 1)])[0][0][1][0] == b""
+
+
+def test_partitions_at_one_home_share_a_request():
+    rows = [("a", 1), ("b", 2), ("c", 3)]
+    home = {b"a": 1, b"b": 2, b"c": 1}
+
+    made = requests(rows, home=home.__getitem__)
+
+    assert [each.routing_key for each in made] == [b"a", b"b"]
+    assert [[values_of(blob)[0] for _, blob in each.statements] for each in made] == [[b"a", b"c"], [b"b"]]
+
+
+def test_routing_key_is_what_the_server_hashes():
+    table = Table("one", ("id", "at"), (), {"id": Kind.TEXT, "at": Kind.BIGINT, "value": Kind.BIGINT})
+
+    (request,) = requests([("ab", 7, 1)], table)
+
+    assert request.routing_key == b"\0\2ab\0" + b"\0\x08" + (7).to_bytes(8, "big") + b"\0"
+
+
+def test_request_is_bounded_in_partitions_rows_and_bytes():
     table = Table("one", ("id",), ("at",), {"id": Kind.TEXT, "at": Kind.BIGINT, "text": Kind.TEXT})
+    many = requests([(f"run-{run}", 1, "") for run in range(25)], table)
     small = requests([("a", at, "") for at in range(1000)], table)
     large = requests([("a", at, "x" * 3000) for at in range(10)], table)
 
-    assert max(len(request) for request in small) == 32
-    assert [len(request) for request in large] == [1] * 10
+    assert [len(request.statements) for request in many] == [10, 10, 5]
+    assert max(len(request.statements) for request in small) == 32
+    assert [len(request.statements) for request in large] == [1] * 10
+
+
+@pytest.mark.parametrize("row", [("a", 1 << 63), ("a", "one"), (3, 1)])
+def test_value_that_does_not_fit_is_named(row: tuple[Any, ...]):
+    with pytest.raises(StoreError, match="does not fit"):
+        requests([("a", 1), row])
 
 
 def test_row_of_another_length_is_an_error():
