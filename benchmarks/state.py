@@ -11,11 +11,14 @@ rows that a sink would have written, and the rest, which is state: packing, snap
 
 An active run holds its last 20 minutes second by second of which the state keeps cells of 5 s for the lateness (15
 minutes), and a cell in each 5 minutes before that. How much a run takes is measured apart, in one shard: of finished
-runs, and of active ones after a day and after two. Prints a table of epochs to stderr and a line of JSON.
+runs, and of active ones after a day and after two. Each start is a process of its own: its greatest memory is its own,
+`steady_mb` is that of the counted epochs. What buckets keep of collectors is measured apart. Prints a table of epochs
+to stderr and a line of JSON.
 """
 
 import argparse
 import json
+import multiprocessing
 import resource
 import sqlite3
 import subprocess
@@ -27,13 +30,13 @@ from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean, median, quantiles
-from typing import Any
+from typing import Any, NamedTuple
 
 from bytewax.outputs import DynamicSink, StatelessSinkPartition
 from bytewax.recovery import RecoveryConfig, init_db_dir
 from bytewax.testing import run_main
 
-from benchmarks.state_runs import HOUR, SECOND, T0, Fleet, events, fleets, footprint, told
+from benchmarks.state_runs import HOUR, SECOND, T0, Fleet, collectors, events, fleets, footprint, told
 from dataflows.engine import dataflow
 from kappawatt.emissions.job import emissions_steps
 from kappawatt.emissions.names import BUCKETS, SHARDS, ZONES
@@ -132,6 +135,7 @@ class Feed:
         self._every = max(2, options.epochs // 10)
         self.epochs: list[dict[str, float]] = []
         self.stored: list[dict[str, float]] = []
+        self.steady_mb = 0.0
 
     def next_batch(self) -> list[Item]:
         if self._given:
@@ -141,6 +145,7 @@ class Feed:
         found = self._clock.of("make", next, self._life, None)
         if found is None:
             if self.epochs:
+                self.steady_mb = peak_mb()
                 subprocess.run(["cp", "-r", self._recovery, self._recovery.with_name("killed")], check=True)
             raise StopIteration
         self._counts, items = found
@@ -164,6 +169,8 @@ class Feed:
         total, self._last = now - self._last, now
         spent, self._clock.spent = self._clock.spent, dict.fromkeys(self._clock.spent, 0.0)
         if self._counts:
+            if not self.epochs:
+                forget_peak()
             state = total - spent["fold"] - spent["make"] - spent["rows"]
             self.epochs.append({"total": total, **spent, "state": state})
             if len(self.epochs) % self._every == 1:
@@ -214,8 +221,37 @@ def the_job(options: argparse.Namespace, clock: Clock, feed: Any) -> Job:
     return job if options.no_journal else with_journals(job, config)
 
 
-def run(options: argparse.Namespace, recovery: Path) -> tuple[Feed, float]:
-    """One start, to the end of its life; what it saw, and the CPU seconds that it took in all."""
+class Life(NamedTuple):
+    """What one start saw to its end."""
+
+    epochs: list[dict[str, float]]
+    stored: list[dict[str, float]]
+    cpu_s: float
+    peak_mb: float
+    steady_mb: float
+
+
+def peak_mb() -> float:
+    """Greatest resident memory of this process, since `forget_peak` where that is possible."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1e3
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+
+
+def forget_peak() -> None:
+    """Let the greatest memory be that from now on."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def apart(options: argparse.Namespace, recovery: Path) -> Life:
+    """`run` in a new process."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(run, (options, recovery))
+
+
+def run(options: argparse.Namespace, recovery: Path) -> Life:
+    """One start, to the end of its life."""
     clock, feeds = Clock(), []
 
     def feed(name: str, state: Any) -> Feed:
@@ -225,15 +261,16 @@ def run(options: argparse.Namespace, recovery: Path) -> tuple[Feed, float]:
     began = time.process_time()
     flow = dataflow(the_job(options, clock, feed), Nothing(clock))
     run_main(flow, epoch_interval=timedelta(0), recovery_config=RecoveryConfig(str(recovery)))
-    return feeds[0], time.process_time() - began
+    seen = feeds[0]
+    return Life(seen.epochs, seen.stored, time.process_time() - began, peak_mb(), seen.steady_mb)
 
 
 def answer(options: argparse.Namespace, recovery: Path) -> dict[str, Any]:
     """All measurements."""
-    seen, _ = run(options, recovery)
+    seen = apart(options, recovery)
     epochs = seen.epochs
-    _, drained_s = run(options, recovery)
-    _, killed_s = run(options, recovery.with_name("killed"))
+    drained = apart(options, recovery)
+    killed = apart(options, recovery.with_name("killed"))
     state = [epoch["state"] * 1e3 for epoch in epochs]
     return {
         "benchmark": "state",
@@ -252,9 +289,13 @@ def answer(options: argparse.Namespace, recovery: Path) -> dict[str, Any]:
         "recovery_rows": [int(each["kept"]) for each in seen.stored],
         "whole_state_mb": round(whole(recovery) / 1e6, 1),
         **footprint(),
-        "start_after_a_drain_cpu_s": round(drained_s, 1),
-        "start_after_a_kill_cpu_s": round(killed_s, 1),
-        "max_rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3),
+        **collectors(options.active + options.finished),
+        "start_after_a_drain_cpu_s": round(drained.cpu_s, 1),
+        "start_after_a_kill_cpu_s": round(killed.cpu_s, 1),
+        "steady_mb": round(seen.steady_mb),
+        "start_after_a_drain_mb": round(drained.peak_mb),
+        "start_after_a_kill_mb": round(killed.peak_mb),
+        "with_history_and_drain_mb": round(seen.peak_mb),
     }
 
 

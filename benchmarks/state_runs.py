@@ -1,6 +1,7 @@
 """Runs as frames, for benchmarks/state.py, and how much a shard keeps of one."""
 
 import pickle
+import time
 import zlib
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 
 from kappawatt.emissions.names import BUCKETS, CONTROL, SHARDS
 from kappawatt.emissions.steps import ShardLogic
+from kappawatt.ledger.collectors import Collectors
 from kappawatt.ledger.config import LedgerConfig
 from kappawatt.ledger.frames import CELL_COLUMNS, DEVICE_COLUMNS, USAGE_COLUMNS, Device, Frame, Place
 from kappawatt.ledger.inbox import Report
@@ -118,3 +120,20 @@ def footprint() -> dict[str, float]:
         "active_run_first_day_bytes": round((days[1] - blank) / 64),
         "active_run_second_day_bytes": round((days[2] - days[1]) / 64),
     }
+
+
+def collectors(count: int) -> dict[str, float]:
+    """What the snapshots of all buckets cost an epoch when so many collectors were seen; no journal keeps them."""
+    buckets = []
+    for bucket in range(len(BUCKETS)):
+        known = Collectors(LedgerConfig().horizon_us)
+        names = [f"host-{number:06d}/0123456789abcdef" for number in range(bucket, count, len(BUCKETS))]
+        codes = np.array([known.code(name) for name in names], np.int64)
+        known.admit(np.repeat(codes, 2), np.tile([1, 2], len(codes)))
+        known.note(codes.tolist(), f"sample/{bucket}", T0)
+        known.dump()
+        buckets.append(known)
+    began = time.process_time()
+    kept = [pickle.dumps(known.dump(), pickle.HIGHEST_PROTOCOL) for known in buckets]
+    spent = time.process_time() - began
+    return {"collectors": count, "collectors_mb": sum(map(len, kept)) / 1e6, "collectors_cpu_ms": round(spent * 1e3, 1)}
