@@ -98,17 +98,22 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         facts = item.stash.get(_FACTS, {})
         row = {"case": item.name, "outcome": report.outcome, "seconds": round(call.duration, 1), **facts}
         _results.append(row)
+        _keep()
         if report.failed:
             report.sections.append(("replay", f"{REPLAY} ARGS='-k \"{item.name.split('[')[0]}\"'"))
     return report
 
 
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    if not _results:
-        return
+def _keep() -> None:
+    """Write what there is after each case: a run that is ended from outside prints neither its table nor its seed."""
     REPORT.parent.mkdir(exist_ok=True)
     whole = {"seed": SEED, "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "cases": _results}
     REPORT.write_text(json.dumps(whole, indent=2) + "\n")
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    if not _results:
+        return
     write = terminalreporter.write_line
     terminalreporter.section(f"chaos, seed {SEED}")
     width = max(len(row["case"]) for row in _results)

@@ -51,8 +51,11 @@ class Running:
         if not self.alive():
             raise FlowFailed(f"the flow ended with {self.process.returncode}:\n{self.said()[-3000:]}")
 
-    def wait_for(self, condition: Any, what: str, limit_s: float = 60) -> None:
-        """Return when *condition* holds; raise if the flow ends before, or after a while."""
+    def wait_for(self, condition: Any, what: str, limit_s: float = 120) -> None:
+        """Return when *condition* holds; raise if the flow ends before, or after a while.
+
+        The limit is for what never comes: three processes on a busy machine need most of a minute to their first row.
+        """
         until = time.monotonic() + limit_s
         while not condition():
             self.check()

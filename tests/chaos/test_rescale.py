@@ -10,7 +10,7 @@ from tests.chaos.place import PARTITIONS, Place
 from tests.chaos.watching import Watcher
 from tests.chaos.writing import Writer, knobs, script
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(500)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
 
 
 def test_processes_and_partitions_change_under_a_growing_log(
@@ -26,7 +26,7 @@ def test_processes_and_partitions_change_under_a_growing_log(
             counted = place.total("counted")
             flow.wait_for(lambda: place.total("counted") > counted + 500, "some more")
             _grow(place, writer)
-            flow.wait_for(lambda: _new_ones(place) > 200, "records of new partitions", limit_s=90)
+            flow.wait_for(lambda: _new_ones(place) > 200, "records of new partitions", limit_s=150)
             flow.kill()
         with place.flow(processes=2) as flow:
             counted = place.total("counted")
