@@ -15,7 +15,7 @@ from benchmarks.make_log import encode, schema_of
 
 from .arrivals import Log, framed, host_name, intensities, intensity_message, partition_of, run_name
 from .cluster import BenchError, Cluster
-from .shape import START_US, Shape
+from .shape import PARTITIONS, START_US, Shape
 
 
 def cache() -> Path:
@@ -60,7 +60,8 @@ def prepared(cluster: Cluster, shape: Shape) -> Data:
             return Data(shape, shape.key, **known)
     began = time.monotonic()
     ids = cluster.make_inputs(shape.key)
-    writer = Writer(cluster, shape.key, ids)
+    # A batch is read as one: 20 s of event time in each keep the partitions close, however few the hosts.
+    writer = Writer(cluster, shape.key, ids, batch_messages=max(10, 20 * shape.hosts // PARTITIONS))
     writer.others(shape)
     log = Log(shape)
     for arrival in log:
@@ -84,10 +85,12 @@ class Writer:
         ids: dict[str, int],
         *,
         linger_ms: int = 50,
+        batch_messages: int = 1_000,
         done: Callable[[Any, Any], None] | None = None,
     ) -> None:
         settings = {"bootstrap.servers": cluster.bootstrap, "acks": "all", "linger.ms": linger_ms}
         settings |= {"compression.type": "lz4", "queue.buffering.max.messages": 1_000_000, "batch.size": 500_000}
+        settings |= {"batch.num.messages": batch_messages}
         self._producer = Producer(settings | {"queue.buffering.max.kbytes": 1 << 19, "enable.idempotence": True})
         self._prefix, self._ids = prefix, ids
         self.frame = b"\0" + ids["sample"].to_bytes(4, "big")

@@ -17,7 +17,8 @@ public final class TickDecoder {
         try {
             tick.collector = text();
             tick.seq = number();
-            at += length();
+            int host = length();
+            at += host;
             tick.run = number() == 0 ? Tick.NO_RUN : text();
             tick.zone = text();
             tick.start = number();
