@@ -25,7 +25,7 @@ public final class Expert {
     private static void build(StreamExecutionEnvironment environment, Settings settings, String output)
             throws Exception {
         var ticks = environment.fromSource(
-                Topics.samples(settings, new HandDecoder()), Topics.WATERMARKS, "samples",
+                Topics.source(settings, settings.samples(), new HandDecoder()), Topics.watermarks(settings), "samples",
                 TypeInformation.of(Tick.class));
         SingleOutputStreamOperator<Piece> pieces = ticks.transform(
                 "sums", TypeInformation.of(Piece.class), new PieceSums(Intensities.read(settings)));

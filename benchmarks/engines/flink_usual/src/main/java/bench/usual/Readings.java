@@ -63,7 +63,8 @@ public class Readings extends KeyedBroadcastProcessFunction<String, Tick, Intens
             explode(tick, table, pieces);
         } else {
             waiting.add(tick);
-            context.timerService().registerProcessingTimeTimer(context.currentProcessingTime() + 50);
+            // Timers of event time fire before the watermark goes on, so what waits does not become late by it.
+            context.timerService().registerEventTimeTimer(context.currentWatermark() + 1);
         }
     }
 
@@ -71,7 +72,7 @@ public class Readings extends KeyedBroadcastProcessFunction<String, Tick, Intens
     public void onTimer(long at, OnTimerContext context, Collector<Piece> pieces) throws Exception {
         IntensityTable table = context.getBroadcastState(INTENSITIES).get(0);
         if (!isComplete(table)) {
-            context.timerService().registerProcessingTimeTimer(at + 50);
+            context.timerService().registerEventTimeTimer(context.currentWatermark() + 1);
             return;
         }
         for (Tick tick : waiting.get()) {

@@ -9,10 +9,10 @@ import bench.flink.Job;
 import bench.flink.Piece;
 import bench.flink.RunWindows;
 import bench.flink.Topics;
+import java.time.Duration;
 import java.util.List;
 import java.util.Properties;
 import org.apache.flink.api.common.eventtime.WatermarkStrategy;
-import org.apache.flink.connector.kafka.source.enumerator.initializer.OffsetsInitializer;
 import org.apache.flink.streaming.api.datastream.BroadcastStream;
 import org.apache.flink.streaming.api.datastream.DataStream;
 import org.apache.flink.streaming.api.datastream.SingleOutputStreamOperator;
@@ -33,8 +33,8 @@ public final class Usual {
     private static void build(StreamExecutionEnvironment environment, Settings settings, String output) {
         SingleOutputStreamOperator<Tick> ticks = environment
                 .fromSource(
-                        Topics.samples(settings, new TickDeserializer(settings.schema("sample"))),
-                        Topics.WATERMARKS, "samples")
+                        Topics.source(settings, settings.samples(), new TickDeserializer(settings.schema("sample"))),
+                        Topics.watermarks(settings), "samples")
                 .process(new Undecodable());
         SingleOutputStreamOperator<Piece> readings = ticks
                 .keyBy(tick -> tick.collector)
@@ -46,14 +46,14 @@ public final class Usual {
         rows.union(counts.keyBy(count -> count.name).process(new Counts())).sinkTo(Topics.rows(settings, output));
     }
 
-    /** The topic is complete before the first sample, so it ends here, and then holds no watermark back. */
+    /** No clock of their own: they end in a catch-up, and count as idle in a live run, so that they hold no watermark back. */
     private static BroadcastStream<Intensity> intensities(StreamExecutionEnvironment environment, Settings settings) {
         var source = Topics.source(
                 settings, settings.intensity(), new IntensityDeserializer(settings.schema("intensity")));
+        WatermarkStrategy<Intensity> idle = WatermarkStrategy.noWatermarks();
         return environment
                 .fromSource(
-                        source.setBounded(OffsetsInitializer.latest()).build(),
-                        WatermarkStrategy.noWatermarks(), "intensities")
+                        source, settings.live() ? idle.withIdleness(Duration.ofSeconds(1)) : idle, "intensities")
                 .broadcast(Readings.INTENSITIES);
     }
 

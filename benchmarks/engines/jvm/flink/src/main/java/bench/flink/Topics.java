@@ -18,12 +18,6 @@ import org.apache.kafka.clients.producer.ProducerRecord;
 
 /** Kafka at both ends. */
 public final class Topics {
-    /** Event time of each partition on its own; one that is silent for 2 s holds nobody up. */
-    public static final WatermarkStrategy<Tick> WATERMARKS =
-            WatermarkStrategy.<Tick>forGenerator(context -> new Watermarks())
-                    .withTimestampAssigner((tick, kafka) -> tick.end)
-                    .withIdleness(Duration.ofSeconds(2));
-
     private Topics() {}
 
     private record RowSerializer(String topic) implements KafkaRecordSerializationSchema<Row> {
@@ -34,14 +28,18 @@ public final class Topics {
         }
     }
 
-    /** The ticks; ends where the topic ends now unless the job is live. */
-    public static KafkaSource<Tick> samples(Settings settings, DeserializationSchema<Tick> decoder) {
-        KafkaSourceBuilder<Tick> source = source(settings, settings.samples(), decoder);
-        return settings.live() ? source.build() : source.setBounded(OffsetsInitializer.latest()).build();
+    /**
+     * Event time of each partition on its own. In a live run a partition that is silent for 10 s holds nobody up; a catch-up needs no such
+     * guess by the clock on the wall, because an empty partition is at its end.
+     */
+    public static WatermarkStrategy<Tick> watermarks(Settings settings) {
+        WatermarkStrategy<Tick> strategy = WatermarkStrategy.<Tick>forGenerator(context -> new Watermarks())
+                .withTimestampAssigner((tick, kafka) -> tick.end);
+        return settings.live() ? strategy.withIdleness(Duration.ofSeconds(10)) : strategy;
     }
 
-    /** A topic from its beginning. */
-    public static <T> KafkaSourceBuilder<T> source(Settings settings, String topic, DeserializationSchema<T> decoder) {
+    /** A topic from its beginning; a catch-up ends where the topic ends now. */
+    public static <T> KafkaSource<T> source(Settings settings, String topic, DeserializationSchema<T> decoder) {
         Properties consumer = new Properties();
         consumer.setProperty("check.crcs", "false");
         consumer.setProperty("max.poll.records", "5000");
@@ -49,13 +47,14 @@ public final class Topics {
         // Partitions are read in turns of one fetch; small ones keep them close in event time.
         consumer.setProperty("max.partition.fetch.bytes", String.valueOf(64 << 10));
         consumer.setProperty("receive.buffer.bytes", String.valueOf(1 << 20));
-        return KafkaSource.<T>builder()
+        KafkaSourceBuilder<T> source = KafkaSource.<T>builder()
                 .setBootstrapServers(settings.bootstrap())
                 .setTopics(topic)
                 .setGroupId(settings.group())
                 .setProperties(consumer)
                 .setStartingOffsets(OffsetsInitializer.earliest())
                 .setValueOnlyDeserializer(decoder);
+        return settings.live() ? source.build() : source.setBounded(OffsetsInitializer.latest()).build();
     }
 
     public static KafkaSink<Row> rows(Settings settings, String topic) {
