@@ -31,6 +31,9 @@ import org.apache.kafka.streams.state.Stores;
 
 /** The job by Kafka Streams' Processor API; with the word `memory` its stores are on the heap instead of in RocksDB. */
 public final class Streams {
+    /** Sums are few; each more would be a task with a store and a changelog of its own. */
+    private static final int PIECE_PARTITIONS = 4;
+
     private final Settings settings;
     private final boolean inMemory;
 
@@ -105,7 +108,8 @@ public final class Streams {
                         store(Ticks.SUMS, Codecs.SUMS), store(Ticks.COUNTS, Serdes.Long())));
         sums.filter((run, value) -> value instanceof Piece)
                 .mapValues(value -> (Piece) value)
-                .repartition(Repartitioned.with(Serdes.String(), Codecs.PIECE).withName("pieces"))
+                .repartition(Repartitioned.with(Serdes.String(), Codecs.PIECE)
+                        .withName("pieces").withNumberOfPartitions(PIECE_PARTITIONS))
                 .process(with(
                         () -> new Windows(progress, settings.latenessUs(), partitions), store(Windows.ROWS, Codecs.SUMS)))
                 .to(output, Produced.with(Serdes.String(), Serdes.String()));

@@ -45,7 +45,7 @@ public final class Topics {
         consumer.setProperty("max.poll.records", "5000");
         consumer.setProperty("fetch.max.wait.ms", "100");
         // Partitions are read in turns of one fetch; small ones keep them close in event time.
-        consumer.setProperty("max.partition.fetch.bytes", String.valueOf(64 << 10));
+        consumer.setProperty("max.partition.fetch.bytes", String.valueOf(16 << 10));
         consumer.setProperty("receive.buffer.bytes", String.valueOf(1 << 20));
         KafkaSourceBuilder<T> source = KafkaSource.<T>builder()
                 .setBootstrapServers(settings.bootstrap())
