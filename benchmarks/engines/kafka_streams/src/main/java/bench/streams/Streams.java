@@ -58,7 +58,7 @@ public final class Streams {
         Progress progress = new Progress();
         Properties properties = properties(settings.group() + "-" + pass, StreamsConfig.AT_LEAST_ONCE);
         long[] ends = ends();
-        try (KafkaStreams streams = new KafkaStreams(topology(progress, pass, ends.length), properties)) {
+        try (KafkaStreams streams = new KafkaStreams(topology(progress, pass, ends), properties)) {
             streams.start();
             while (!progress.isOver(ends)) {
                 Thread.sleep(50);
@@ -80,7 +80,7 @@ public final class Streams {
         properties.put(StreamsConfig.COMMIT_INTERVAL_MS_CONFIG, 200);
         // The same member again after a kill, so that nobody waits for the old one's session to end.
         properties.put(StreamsConfig.mainConsumerPrefix(ConsumerConfig.GROUP_INSTANCE_ID_CONFIG), "bench");
-        KafkaStreams streams = new KafkaStreams(topology(new Progress(), 1, ends().length), properties);
+        KafkaStreams streams = new KafkaStreams(topology(new Progress(), 1, ends()), properties);
         CountDownLatch running = new CountDownLatch(1);
         streams.setStateListener((now, before) -> {
             if (now == KafkaStreams.State.RUNNING) {
@@ -93,8 +93,11 @@ public final class Streams {
         Settings.say("ready");
     }
 
-    private Topology topology(Progress progress, int pass, int partitions) {
+    private Topology topology(Progress progress, int pass, long[] ends) {
         String output = settings.output() + "-" + pass;
+        // A partition is idle by the clock on the wall only in a live run; in a catch-up it is one that is empty.
+        long idleMs = settings.live() ? 30_000 : Long.MAX_VALUE;
+        int[] partitions = IntStream.range(0, ends.length).filter(at -> settings.live() || ends[at] > 0).toArray();
         StreamsBuilder builder = new StreamsBuilder();
         builder.addGlobalStore(
                 Intensities.store(), settings.intensity(), Consumed.with(Serdes.ByteArray(), Serdes.ByteArray()),
@@ -111,7 +114,7 @@ public final class Streams {
                 .repartition(Repartitioned.with(Serdes.String(), Codecs.PIECE)
                         .withName("pieces").withNumberOfPartitions(PIECE_PARTITIONS))
                 .process(with(
-                        () -> new Windows(progress, settings.latenessUs(), partitions), store(Windows.ROWS, Codecs.SUMS)))
+                        () -> new Windows(progress, settings.latenessUs(), partitions, idleMs), store(Windows.ROWS, Codecs.SUMS)))
                 .to(output, Produced.with(Serdes.String(), Serdes.String()));
         sums.filter((name, value) -> value instanceof String)
                 .mapValues(value -> (String) value)

@@ -16,23 +16,24 @@ import org.apache.kafka.streams.state.KeyValueStore;
 /** Windows of 5 s and 5 min and the total of each run, in one store by the keys of their rows. Changed rows go out each second. */
 class Windows extends ContextualProcessor<String, Piece, String, String> {
     static final String ROWS = "rows";
-    private static final long IDLE_MS = 30_000;
     private static final String TOTAL = "|total|0";
 
     private final Progress progress;
     private final Progress.Work work;
     private final long latenessUs;
-    private final int partitions;
+    private final int[] partitions;
+    private final long idleMs;
     private final Set<String> changed = new HashSet<>();
     private final Map<Integer, long[]> clocks = new HashMap<>();
     private KeyValueStore<String, Sums> rows;
     private long closed = Long.MIN_VALUE;
 
-    Windows(Progress progress, long latenessUs, int partitions) {
+    Windows(Progress progress, long latenessUs, int[] partitions, long idleMs) {
         this.progress = progress;
         this.work = progress.new Work();
         this.latenessUs = latenessUs;
         this.partitions = partitions;
+        this.idleMs = idleMs;
     }
 
     @Override
@@ -44,7 +45,7 @@ class Windows extends ContextualProcessor<String, Piece, String, String> {
             known.forEachRemaining(entry -> changed.add(entry.key));
         }
         // A partition that has sent nothing yet holds the windows open until it counts as idle.
-        for (int partition = 0; partition < partitions; partition++) {
+        for (int partition : partitions) {
             clocks.put(partition, new long[] {Long.MIN_VALUE, context.currentSystemTimeMs()});
         }
         context.schedule(Duration.ofSeconds(1), PunctuationType.WALL_CLOCK_TIME, this::write);
@@ -89,7 +90,7 @@ class Windows extends ContextualProcessor<String, Piece, String, String> {
     private void close(long now) {
         write(now);
         long least = clocks.values().stream()
-                .filter(clock -> now - clock[1] < IDLE_MS).mapToLong(clock -> clock[0]).min().orElse(Long.MIN_VALUE);
+                .filter(clock -> now - clock[1] < idleMs).mapToLong(clock -> clock[0]).min().orElse(Long.MIN_VALUE);
         if (least <= closed) {
             return;
         }
