@@ -26,7 +26,7 @@ from kappawatt.wire.decode import SampleDecoder
 
 from .engine import dataflow
 from .homes import Home, open_home
-from .process import WATCHDOG, Marks, Process, stop_on_signals
+from .process import WATCHDOG, Marks, Process, collect_rarely, stop_on_signals
 from .sinks import OutletSink
 from .state import StateFolder
 
@@ -82,6 +82,7 @@ def ledger_config(settings: FlowSettings, *, rebuilding: bool = False) -> Ledger
 def work(settings: FlowSettings, place: Place, open_store: Callable[[str], Store], state: Kept) -> None:
     """Run this process's share of the flow until the end or a drain."""
     stop_on_signals()
+    collect_rarely()
     WATCHDOG.attach(place.gates, str(place.index))
     WATCHDOG.start()
     stage = place.stage
