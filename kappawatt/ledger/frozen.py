@@ -52,6 +52,8 @@ class Frozen:
 
     def beaten(self, price: Price, prices: PriceBook) -> list[Stretch]:
         """The stretches in which *price* would have counted, had it come in time."""
+        if len(self._table) == 0:
+            return []
         zones = [code for code, zone in enumerate(self._zones.names) if price.zone in fallbacks(zone)]
         first, end = price.valid_from // WINDOW_5M_US, price.valid_to // WINDOW_5M_US
         key = self._table.key

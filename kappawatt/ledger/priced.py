@@ -1,6 +1,8 @@
 """`price_row` for many rows at once: the same operations in the same order, by columns (docs/semantics.md §3)."""
 
+import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -74,16 +76,14 @@ def _sums(rows: int, row: Ints, terms: Floats, last: Floats | None = None) -> li
         order = np.argsort(np.concatenate((row, extra)), kind="stable")
         row, terms = np.concatenate((row, extra))[order], np.concatenate((terms, last[extra]))[order]
     count = np.bincount(row, minlength=rows)
-    values = terms.tolist()
-    found: list[float | None] = [None] * rows
-    behind = 0
-    for index, terms_here in enumerate(count.tolist()):
-        if terms_here == 1:
-            found[index] = values[behind]
-        elif terms_here:
-            found[index] = rounded_sum(values[behind : behind + terms_here])
-        behind += terms_here
-    return found
+    values: list[float] = terms.tolist()
+    if np.all(count == 1):
+        return [*values]
+    edges = [0, *np.cumsum(count).tolist()]
+    try:
+        return [math.fsum(values[a:b]) if a < b else None for a, b in pairwise(edges)]
+    except (OverflowError, ValueError):
+        return [rounded_sum(values[a:b]) if a < b else None for a, b in pairwise(edges)]
 
 
 def _greatest(rows: int, row: Ints, code: Ints) -> list[int]:

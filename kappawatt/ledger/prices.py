@@ -20,6 +20,9 @@ KINDS = ("actual", "estimated", "forecast", "static")
 LEVELS = ("zone", "country", "world")
 UNPRICED = -1
 
+_NONE = np.iinfo(np.int64).max
+_WIDE = 1 << 16  # distance of codes of slots and zones up to which they are looked up by place: 16 slots
+
 
 class Price(NamedTuple):
     """What an intensity record says, as far as the join needs it; times in µs UTC."""
@@ -137,9 +140,19 @@ class PriceBook:
 
     def lookup(self, zones: Sequence[str], zone: Ints, slot: Ints) -> Ints:
         """For each (zone code, slot) the index of the record that counts, UNPRICED if none. *zones* names the codes."""
-        asked, known = (slot << 12 | zone).tolist(), self._asked
-        found = [known[code] if code in known else self._price(zones, code) for code in asked]
-        return np.array(found, np.int64)
+        asked = slot << 12 | zone
+        first = int(asked.min(initial=_NONE))
+        span = int(asked.max(initial=first)) - first + 1
+        if span > _WIDE:
+            each, back = np.unique(asked, return_inverse=True)
+            found: Ints = self._found(zones, each)[back]
+            return found
+        present = np.zeros(span, bool)
+        present[asked - first] = True
+        index = np.zeros(span, np.int64)
+        index[present] = self._found(zones, np.flatnonzero(present) + first)
+        found = index[asked - first]
+        return found
 
     def columns(self) -> PriceColumns:
         """All records by column, for whole rows at once."""
@@ -188,6 +201,11 @@ class PriceBook:
             if kept is GONE:
                 self._table.replace(index, GONE)
         self.forget_before(forgotten)
+
+    def _found(self, zones: Sequence[str], asked: Ints) -> Ints:
+        known = self._asked
+        found = [known[code] if code in known else self._price(zones, code) for code in asked.tolist()]
+        return np.array(found, np.int64)
 
     def _price(self, zones: Sequence[str], asked: int) -> int:
         zone, slot = asked & 0xFFF, asked >> 12

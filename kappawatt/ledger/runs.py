@@ -165,12 +165,12 @@ class Run:
         found = self.latest("wue_l_per_kwh")
         return None if found is None else float(found)
 
-    def total_row(self, run_id: str, prices: PriceBook) -> tuple[Any, ...]:
-        """The row of `run_total`."""
+    def total_row(self, run_id: str, columns: Sequence[Any]) -> tuple[Any, ...]:
+        """The row of `run_total`; *columns*: of the run's sums, see `Sums.columns`."""
         coverage = min(1.0, self.covered_us / self.span_us) if self.span_us else None
         return (
             run_id,
-            *self.sums.columns(prices, self.pue, self.wue_l_per_kwh),
+            *columns,
             self.samples,
             coverage,
             self.power_max_uj / 5_000_000,

@@ -28,7 +28,7 @@ from kappawatt.ledger.prices import Price, PriceBook
 from kappawatt.ledger.repricing import Orders, orders
 from kappawatt.ledger.restatements import Changes, net, not_applied, restated
 from kappawatt.ledger.rows import RowMaker
-from kappawatt.ledger.run_rows import Flush, put_metric, put_phases, put_run
+from kappawatt.ledger.run_rows import Flush, put_metric, put_phases, put_runs
 from kappawatt.ledger.runs import Event
 from kappawatt.ledger.usage import Usage
 from kappawatt.ledger.windows import Parts, Windows
@@ -289,11 +289,9 @@ class Shard:
         dirty = sorted(self._dirty)
         marked = np.array([code for code in dirty if self._state[code].marks], np.int64)
         open_ = self._phases.open_shares(self._cells.open_cells(marked), self._prices)
-        for code in dirty:
-            run_id, run = self._runs[code], self._state[code]
-            put_run(flush, run_id, run, self._prices)
-            if run.marks:
-                put_phases(flush, run_id, run, self._prices, open_.get(code, {}))
+        put_runs(flush, [(self._runs[code], self._state[code]) for code in dirty], self._prices)
+        for code in marked.tolist():
+            put_phases(flush, self._runs[code], self._state[code], self._prices, open_.get(code, {}))
         self._dirty = set()
 
     def _settle(self, flush: Flush) -> None:
