@@ -23,7 +23,8 @@ from .process import WATCHDOG
 from .sinks import DeadLetters
 
 _LOGGER = logging.getLogger("kappawatt.flow")
-_MESSAGES = 5_000
+_FEWEST, _MOST = 1_000, 12_000  # messages a batch
+_BATCH_BYTES = 2 << 20  # what is decoded at once: more leaves the caches, less is all calls
 _LOOK_FOR_NEW_S = 10.0
 _ASK_S = 30.0
 
@@ -155,6 +156,7 @@ class KafkaReader:
     ) -> None:
         self._log, self._topic, self._mine, self._count = log, topic, mine, count
         self._bounded = bounded
+        self._messages = _FEWEST
         self._looked = time.monotonic()
         self._consumer = self._open(dict(positions or {}))
         self._end = self._consumer.end_offsets() if bounded else {}
@@ -170,7 +172,9 @@ class KafkaReader:
         """What the client has fetched; *prefer* has no say within one consumer."""
         if not self._bounded and time.monotonic() - self._looked > _LOOK_FOR_NEW_S:
             self._look()
-        found = self._consumer.poll(_MESSAGES)
+        found = self._consumer.poll(self._messages)
+        if found is not None and len(found):
+            self._messages = min(max(_BATCH_BYTES * len(found) // int(found.end[-1]), _FEWEST), _MOST)
         positions = self._consumer.positions()
         gone = [_gone(self._topic, gap, positions[gap.partition]) for gap in self._consumer.take_gaps()]
         return gone + self._batches(found, positions)

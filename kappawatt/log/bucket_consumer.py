@@ -112,8 +112,13 @@ class BucketConsumer:
         """Take everything out of messages at once: they are still in the caches, and their memory is used again."""
         get = type(messages[0])  # its methods through map: a third of the time of a comprehension
         good = [message for message, error in zip(messages, map(get.error, messages), strict=True) if error is None]
-        partition, offset = list(map(get.partition, good)), list(map(get.offset, good))
-        last = dict(zip(partition, offset, strict=True))
+        offset = list(map(get.offset, good))
+        if len(self.partitions) == 1:
+            partition = [self.partitions[0]] * len(good)
+            last = {self.partitions[0]: offset[-1]} if good else {}
+        else:
+            partition = list(map(get.partition, good))
+            last = dict(zip(partition, offset, strict=True))
         self._next.update((each, at + 1) for each, at in last.items())
         taken.value.extend(map(get.value, good))
         taken.partition.extend(partition)

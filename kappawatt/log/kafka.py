@@ -184,7 +184,7 @@ class KafkaLog:
             "fetch.wait.max.ms": 50,
             "fetch.message.max.bytes": 4 << 20,
             "queued.min.messages": 100_000,
-            "queued.max.messages.kbytes": 8_192,  # of each of 16 buckets: what is fetched ahead is most of the memory
+            "queued.max.messages.kbytes": 2_048,  # of each of 16 buckets: what is fetched ahead is most of the memory
             "check.crcs": False,
         }
         try:
