@@ -19,7 +19,7 @@ from kappawatt.wire.decode import SampleDecoder
 from kappawatt.wire.records import DeadLetter
 
 _BYTES_PER_EPOCH = 128 << 20  # of all buckets of a process together
-_AHEAD_US = 30 * 60 * US_PER_S  # what one bucket reads ahead of another is open windows in the shards' state
+_AHEAD_US = 2 * 60 * US_PER_S  # what one bucket reads ahead of another is open windows in the shards' state
 _LETTER_BYTES = 1_000  # what a letter costs beside its payload, until it is written
 _REPORT_US = 60 * US_PER_S  # how often shards hear of the watermark: windows become final up to so much later
 _LINGER_S = 0.05
