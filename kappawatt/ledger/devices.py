@@ -1,5 +1,7 @@
 """Readings summed by device and 5-min window, per batch (docs/semantics.md, device rows)."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +18,11 @@ Ints = NDArray[np.int64]
 
 _MOST_BUSY = 1_000_000
 """Utilization of that much and more, either way, is unknown, as NaN is: its millionths would not fit into sums."""
+
+_NOTHING = {
+    name: -1 if name == "memory_bytes_max" else -np.inf if name == "temperature_c_max" else 0 for name in DEVICE_COLUMNS
+}
+"""What a part of a sample says of all that is not energy, unless it is the first part."""
 
 
 class DeviceSums:
@@ -66,13 +73,19 @@ class DeviceSums:
         order = chosen[np.argsort(base[chosen] << WINDOW_BITS | window[chosen], kind="stable")]
         group = base[order] << WINDOW_BITS | window[order]
         starts = np.flatnonzero(np.concatenate(([True], group[1:] != group[:-1])))
-        reading = batch.offset[order][:, None] + np.arange(devices)
-        columns = _columns(batch, reading, batch.energy_uj[reading], np.ones_like(reading))
+        if np.all(np.diff(batch.offset) == devices):  # whole rows are faster to pick than readings
+            columns = {
+                name: column.reshape(-1, devices)[order] for name, column in _columns(batch, slice(None)).items()
+            }
+        else:
+            columns = _columns(batch, batch.offset[order][:, None] + np.arange(devices))
         reducers = {"sum": np.add, "max": np.maximum}
         summed = {
-            name: reducers[DEVICE_COLUMNS[name].merge].reduceat(values, starts, axis=0).reshape(-1)
-            for name, values in columns.items()
+            name: reducers[column.merge].reduceat(columns[name], starts, axis=0).reshape(-1).astype(column.dtype)
+            for name, column in DEVICE_COLUMNS.items()
+            if name != "samples"
         }
+        summed["samples"] = np.repeat(np.diff(np.append(starts, len(order))), devices)
         first = order[starts]
         device = self._codes[base[first][:, None] + np.arange(devices)]
         return (device << WINDOW_BITS | window[first][:, None]).reshape(-1), summed
@@ -86,25 +99,32 @@ class DeviceSums:
         energy, low, high = batch.energy_uj[reading], start[sample], end[sample]
         share = part_before(energy, low, high, pieces.end[piece]) - part_before(energy, low, high, pieces.start[piece])
         device = self._codes[base[chosen[sample]] + reading - batch.offset[chosen[sample]]]
-        columns = _columns(batch, reading, share, (pieces.start[piece] == low).astype(np.int64))
+        begins = pieces.start[piece] == low
+        columns = {name: np.where(begins, values, _NOTHING[name]) for name, values in _columns(batch, reading).items()}
+        columns |= {"energy_uj": share, "samples": begins.astype(np.int64)}
+        columns["estimated_uj"] = np.where(_is_measured(batch.method[reading]), 0, share)
+        columns["kind"] = batch.kind[reading]
+        columns["is_gpu"] = (columns["kind"] == 2).astype(np.int64)
         return device << WINDOW_BITS | pieces.window[piece], columns
 
 
-def _columns(batch: Decoded, reading: Ints, energy_uj: Ints, begins: Ints) -> Columns:
-    """DEVICE_COLUMNS before any summing; all but the energies only where *begins* is 1."""
-    kind, method = batch.kind[reading], batch.method[reading]
-    utilization = batch.utilization[reading]
+def _columns(batch: Decoded, reading: Any) -> Columns:
+    """DEVICE_COLUMNS of readings that are not cut, but for `samples`, which is 1 everywhere."""
+    energy, kind, utilization = batch.energy_uj[reading], batch.kind[reading], batch.utilization[reading]
     temperature = batch.temperature_c[reading].astype(np.float64)
-    known = (np.abs(utilization) < _MOST_BUSY) & (begins == 1)
-    ppm = np.where(known, np.rint(np.where(known, utilization, 0).astype(np.float64) * 1e6), 0).astype(np.int64)
+    known = np.abs(utilization) < _MOST_BUSY
+    ppm = np.rint(np.where(known, utilization, 0).astype(np.float64) * 1e6).astype(np.int64)
     return {
-        "energy_uj": energy_uj,
-        "estimated_uj": np.where((method >= 1) & (method <= 3), 0, energy_uj),
-        "samples": begins,
+        "energy_uj": energy,
+        "estimated_uj": np.where(_is_measured(batch.method[reading]), 0, energy),
         "utilization_ppm": ppm,
         "utilization_known": known.astype(np.int64),
-        "temperature_c_max": np.where(np.isfinite(temperature) & (begins == 1), temperature, -np.inf),
-        "memory_bytes_max": np.where(begins == 1, batch.memory_bytes[reading], -1),
+        "temperature_c_max": np.where(np.isfinite(temperature), temperature, -np.inf),
+        "memory_bytes_max": batch.memory_bytes[reading],
         "kind": kind,
-        "is_gpu": (kind == 2).astype(np.int64),
+        "is_gpu": kind == 2,
     }
+
+
+def _is_measured(method: Ints) -> NDArray[np.bool_]:
+    return (method >= 1) & (method <= 3)

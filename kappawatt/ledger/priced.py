@@ -49,11 +49,11 @@ def price_rows(
         unpriced.tolist(),
         _sums(rows, row, kwh * intensity),
         _sums(rows, row, kwh * book.water_l_per_kwh[price], site_l),
-        [None if several else value for value, several in zip(cost, mixed, strict=True)],
-        ["mixed" if several else _name(book.currencies, code) for code, several in zip(currency, mixed, strict=True)],
+        [None if several else value for value, several in zip(cost, mixed.tolist(), strict=True)],
+        _named((*book.currencies, "mixed"), np.where(mixed, len(book.currencies), currency)),
         means,
-        [_name(KINDS, code) for code in _greatest(rows, row, book.kind[price])],
-        [_name(LEVELS, code) for code in _greatest(rows, row, book.zone_level[price])],
+        _named(KINDS, _greatest(rows, row, book.kind[price])),
+        _named(LEVELS, _greatest(rows, row, book.zone_level[price])),
     ]
 
 
@@ -86,21 +86,22 @@ def _sums(rows: int, row: Ints, terms: Floats, last: Floats | None = None) -> li
         return [rounded_sum(values[a:b]) if a < b else None for a, b in pairwise(edges)]
 
 
-def _greatest(rows: int, row: Ints, code: Ints) -> list[int]:
+def _greatest(rows: int, row: Ints, code: Ints) -> Ints:
     greatest = np.full(rows, -1, np.int64)
     np.maximum.at(greatest, row, code)
-    found: list[int] = greatest.tolist()
-    return found
+    return greatest
 
 
-def _only(rows: int, row: Ints, code: Ints) -> tuple[list[int], list[bool]]:
+def _only(rows: int, row: Ints, code: Ints) -> tuple[Ints, NDArray[np.bool_]]:
     """The one code ≥ 0 of each row (−1: none), and whether there are several."""
     least, greatest = np.full(rows, _NONE), np.full(rows, -1, np.int64)
     known = code >= 0
     np.minimum.at(least, row[known], code[known])
     np.maximum.at(greatest, row[known], code[known])
-    return greatest.tolist(), (least < greatest).tolist()
+    return greatest, least < greatest
 
 
-def _name(names: Sequence[str], code: int) -> str | None:
-    return names[code] if code >= 0 else None
+def _named(names: Sequence[str], code: Ints) -> list[str | None]:
+    """The name of each code; None for −1."""
+    found: list[str | None] = np.array([*names, None], object)[code].tolist()
+    return found

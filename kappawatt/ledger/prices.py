@@ -151,8 +151,7 @@ class PriceBook:
         present[asked - first] = True
         index = np.zeros(span, np.int64)
         index[present] = self._found(zones, np.flatnonzero(present) + first)
-        found = index[asked - first]
-        return found
+        return np.take(index, asked - first)
 
     def columns(self) -> PriceColumns:
         """All records by column, for whole rows at once."""

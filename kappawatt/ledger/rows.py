@@ -28,7 +28,10 @@ def dates(instant_us: Ints) -> list[str]:
     >>> dates(np.array([0, 86_400_000_000]))
     ['1970-01-01', '1970-01-02']
     """
-    return [_date(day) for day in (instant_us // _DAY_US).tolist()]
+    day = instant_us // _DAY_US
+    if len(day) and day.min() == day.max():
+        return [_date(int(day[0]))] * len(day)
+    return [_date(each) for each in day.tolist()]
 
 
 @lru_cache(maxsize=1024)
@@ -108,6 +111,6 @@ class RowMaker:
             stat["samples"].tolist(),
             coverage.tolist(),
             (stat["peak_uj"] / 5_000_000).tolist(),
-            [ended or final == 1 for final in stat["final"].tolist()],
+            ((stat["final"] == 1) | ended).tolist(),
         )
         return list(zip(*columns, strict=True))

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from enum import IntEnum
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -61,33 +62,34 @@ def contributions(
     for hour, wanted in sorted(by_hour.items()):
         low = np.array([hour * _SLOTS << WINDOW_SHIFT], np.int64)
         at, _ = slots.between(low, low + (_SLOTS << WINDOW_SHIFT))
-        key = slots.key[at]
-        for zone in sorted(wanted):
-            rows = at[zone_of(key) == zone]
-            if len(rows):
-                found.append(_contribution(zones[zone], hour, slots, rows, runs, prices, zones, is_over(hour)))
+        at = at[np.argsort(zone_of(slots.key[at]), kind="stable")]
+        key, energy, water = slots.key[at], slots.take("energy_uj", at), slots.take("water_ul", at)
+        price = prices.lookup(zones, zone_of(key), window_of(key))
+        edges = np.flatnonzero(np.diff(zone_of(key), prepend=-1, append=-1)).tolist()
+        for a, b in pairwise(edges):
+            zone = int(zone_of(key[a]))
+            if zone in wanted:
+                cells = _Cells(run_of(key[a:b]), price[a:b], energy[a:b], water[a:b])
+                found.append(_contribution(zones[zone], hour, cells, runs, prices, is_over(hour)))
     return found
 
 
-def _contribution(
-    zone: str,
-    hour: int,
-    slots: KeyedTable,
-    at: Ints,
-    runs: Sequence[Run],
-    prices: PriceBook,
-    zones: Sequence[str],
-    over: Over,
-) -> ZoneHour:
-    key = slots.key[at]
-    energy, water = slots.take("energy_uj", at), slots.take("water_ul", at)
-    price = prices.lookup(zones, zone_of(key), window_of(key)).tolist()
+class _Cells(NamedTuple):
+    """The 5-min cells of one zone and hour."""
+
+    run: Ints
+    price: Ints
+    energy_uj: Ints
+    water_ul: Ints
+
+
+def _contribution(zone: str, hour: int, cells: _Cells, runs: Sequence[Run], prices: PriceBook, over: Over) -> ZoneHour:
     groups: dict[tuple[int, float], int] = defaultdict(int)
     by_run: dict[int, list[int]] = defaultdict(lambda: [0, 0])
-    for code, index, joules, litres in zip(
-        run_of(key).tolist(), price, energy.sum(axis=1).tolist(), water.tolist(), strict=True
-    ):
-        groups[index, runs[code].pue] += joules
+    pue = {code: runs[code].pue for code in np.unique(cells.run).tolist()}
+    columns = (cells.run, cells.price, cells.energy_uj.sum(axis=1), cells.water_ul)
+    for code, index, joules, litres in zip(*(column.tolist() for column in columns), strict=True):
+        groups[index, pue[code]] += joules
         by_run[code][0] += joules
         by_run[code][1] += litres
     wue: dict[float, int] = defaultdict(int)
@@ -98,7 +100,7 @@ def _contribution(
     return ZoneHour(
         zone,
         hour,
-        tuple(energy.sum(axis=0).tolist()),
+        tuple(cells.energy_uj.sum(axis=0).tolist()),
         tuple((e, None if i == UNPRICED else tuple(prices[i]), pue) for (i, pue), e in groups.items()),
         sum(litres for _, litres in by_run.values()),
         tuple(wue.items()),
