@@ -62,7 +62,9 @@ class Watch:
 
     def _look(self) -> None:
         with self._lock:
-            for member in list(self._members.values()):
+            # To ask one member looks at every process of the machine: while the root lives, it knows all of them.
+            asked = [self._root] if self._root.pid in self._members else list(self._members.values())
+            for member in asked:
                 with contextlib.suppress(psutil.Error):
                     for child in member.children(recursive=True):
                         self._members.setdefault(child.pid, child)
