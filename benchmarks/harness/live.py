@@ -30,7 +30,6 @@ WARM_S = 8.0
 """At the beginning of a run that figures leave out."""
 SETTLE_S = 1.0
 KEPT_UP_S = 1.0
-PREPARE_S = 240.0
 
 
 class Paced:
@@ -41,14 +40,7 @@ class Paced:
         self._cluster, self._prefix = cluster, f"bench-live-{uuid.uuid4().hex[:8]}-"
         with tempfile.TemporaryDirectory() as folder:
             answer = Path(folder, "answer.json")
-            said = [
-                cluster.bootstrap,
-                cluster.registry,
-                self._prefix,
-                json.dumps(asdict(shape)),
-                str(rate),
-                str(answer),
-            ]
+            said = [cluster.bootstrap, cluster.registry, self._prefix, json.dumps(asdict(shape))]
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "benchmarks.harness.pace", *said, str(rate), str(answer)],
                 cwd=ROOT,
@@ -56,12 +48,12 @@ class Paced:
                 stdout=subprocess.PIPE,
                 text=True,
             )
-            if self._line(PREPARE_S) != "ready":
-                raise BenchError("the paced producer did not get ready")
+            if self._line() != "ready":
+                self.close()
+                raise BenchError("the paced producer did not get ready; what it said is above")
             known = json.loads(answer.read_text())
         self.completes: dict[str, int] = known.pop("completes")
         self.data = Data(shape=shape, prefix=self._prefix, bytes=0, **known)
-        self.seconds = known["messages"] / rate
 
     def __repr__(self) -> str:
         return f"<Paced {self.rate:.0f} ticks/s>"
@@ -74,7 +66,10 @@ class Paced:
 
     def end(self) -> tuple[float, float]:
         """Wait for its end; when its first message was due (s since 1970), and how far behind it ever was."""
-        said = json.loads(self._line(self.seconds + 60))
+        line = self._line()
+        if not line:
+            raise BenchError("the paced producer ended early; what it said is above")
+        said = json.loads(line)
         return said["t0"], said["behind_s"]
 
     def close(self) -> None:
@@ -88,10 +83,10 @@ class Paced:
         topics = ("sample", "intensity", "run_event", "dead_letter", "alert")
         self._cluster.remove([self._prefix + topic for topic in topics])
 
-    def _line(self, limit_s: float) -> str:
+    def _line(self) -> str:
+        """Its next line; empty if it ended."""
         assert self._process.stdout is not None
-        line = self._process.stdout.readline()  # it ends, and then so does this
-        return line.strip()
+        return self._process.stdout.readline().strip()
 
 
 @contextlib.contextmanager
@@ -192,9 +187,11 @@ def latency(engine: Engine, cluster: Cluster, rate: float, seconds: float, limit
     """Open loop at *rate* readings/s."""
     shape = fleet(rate, seconds)
     head: Record = {"measure": "latency", "engine": engine.name, "rate": rate, "devices": shape.devices}
-    paced = Paced(cluster, shape, shape.hosts)
     try:
-        with at_work(engine, cluster, paced, limit_s) as run:
+        with (
+            contextlib.closing(Paced(cluster, shape, shape.hosts)) as paced,
+            at_work(engine, cluster, paced, limit_s) as run,
+        ):
             written = Written(cluster, run.outputs[0])
             cpu_s, began = run.watch.cpu_s(), time.monotonic()
             paced.go()
@@ -208,17 +205,17 @@ def latency(engine: Engine, cluster: Cluster, rate: float, seconds: float, limit
             return [head | figures | {"peak_bytes": run.watch.peak_bytes()} | verdict(found)]
     except BenchError as error:
         return [head | {"identity": "failed", "why": str(error).splitlines()[:40]}]
-    finally:
-        paced.close()
 
 
 def recovery(engine: Engine, cluster: Cluster, rate: float, seconds: float, limit_s: float) -> list[Record]:
     """kill -9 in the middle of a paced run, start again at once: until the first new row, until rows are in time."""
     shape = fleet(rate, seconds)
     head: Record = {"measure": "recovery", "engine": engine.name, "rate": rate, "devices": shape.devices}
-    paced = Paced(cluster, shape, shape.hosts)
     try:
-        with at_work(engine, cluster, paced, limit_s) as run:
+        with (
+            contextlib.closing(Paced(cluster, shape, shape.hosts)) as paced,
+            at_work(engine, cluster, paced, limit_s) as run,
+        ):
             began = run.began
             written = Written(cluster, run.outputs[0])
             ready_s = run.marks[0].at_s - began
@@ -237,8 +234,6 @@ def recovery(engine: Engine, cluster: Cluster, rate: float, seconds: float, limi
             return [head | figures | verdict(found)]
     except BenchError as error:
         return [head | {"identity": "failed", "why": str(error).splitlines()[:40]}]
-    finally:
-        paced.close()
 
 
 DEAD_S = 0.3
