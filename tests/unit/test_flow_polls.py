@@ -9,9 +9,11 @@ from bytewax.recovery import RecoveryConfig, init_db_dir
 from bytewax.testing import run_main
 
 from dataflows.engine import dataflow
-from dataflows.jobs import TargetSink
+from dataflows.jobs import NoLetters
+from dataflows.sinks import OutletSink
 from examples.downsampling.tables import Tables
 from kappawatt.stream.job import Item, Job, Part, Source
+from kappawatt.stream.target import write_outlet
 
 HELD_S = 3.0
 SOON_S = HELD_S / 2
@@ -47,7 +49,10 @@ class Held:
 def run(folder: Path, source: Source) -> None:
     init_db_dir(folder, 1)
     run_main(
-        dataflow(Job("held", (source,), ()), TargetSink(Tables(folder / "store.sqlite"), 1)),
+        dataflow(
+            Job("held", (source,), ()),
+            OutletSink(["target"], lambda: (Tables(folder / "store.sqlite"), NoLetters()), write_outlet, 1),
+        ),
         epoch_interval=timedelta(seconds=0.1),
         recovery_config=RecoveryConfig(str(folder)),
     )
