@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.flows.flows import Flow, kill, wait_for
-from tests.flows.test_ledger_on_files import differing, flow_over, rows, without_expired
+from tests.flows.flows import Flow, kill, rows_of, wait_for
+from tests.flows.test_ledger_on_files import differing, flow_over, without_expired
 from tests.oracle.generate import small
 from tests.oracle.model import Log
 from tests.oracle.write_log import write_files
@@ -45,7 +45,7 @@ def test_flow_killed_at_any_moment_goes_on_in_other_processes(tmp_path: Path) ->
 
 def total(flow: Flow) -> int:
     """How many 5-s rows there are."""
-    return rows(flow, "run_window_5s")
+    return len(rows_of(flow, "run_window_5s"))
 
 
 def test_flow_whose_journal_is_gone_says_so_and_reads_the_log_again(
