@@ -13,6 +13,7 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmarks.harness import engines
 from benchmarks.harness.charts import draw
@@ -44,7 +45,7 @@ def plan_of(options: argparse.Namespace) -> Plan:
     """What the arguments ask for."""
     chosen = options.engines.split(",") if options.engines else ()
     plan = quick(chosen) if options.quick else full(chosen)
-    changes: dict[str, object] = {}
+    changes: dict[str, Any] = {}
     if options.measures:
         changes["measures"] = tuple(options.measures.split(","))
     if options.rounds:
@@ -55,7 +56,7 @@ def plan_of(options: argparse.Namespace) -> Plan:
         changes["rates"] = tuple(map(int, options.rates.split(",")))
     if options.live_s:
         changes["live_s"] = options.live_s
-    return dataclasses.replace(plan, **changes)  # type: ignore[arg-type]
+    return dataclasses.replace(plan, **changes)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -3,6 +3,7 @@
 import contextlib
 import threading
 import time
+from collections.abc import Callable
 
 import psutil
 
@@ -89,11 +90,11 @@ class Watch:
         self._members.pop(pid, None)
 
 
-def wait_for(condition: object, limit_s: float, every_s: float = 0.05) -> bool:
+def wait_for(condition: Callable[[], bool], limit_s: float, every_s: float = 0.05) -> bool:
     """Whether a callable became true within the limit."""
     end = time.monotonic() + limit_s
     while time.monotonic() < end:
-        if condition():  # type: ignore[operator]
+        if condition():
             return True
         time.sleep(every_s)
     return False

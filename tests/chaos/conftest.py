@@ -13,16 +13,12 @@ from typing import Any
 import pytest
 from cassandra.cluster import NoHostAvailable
 
-from kappawatt.log.kafka import KafkaLog
-from kappawatt.stores.migrations import migrate
-from kappawatt.wire.registry import Registry
 from tests.chaos.options import REPLAY, SEED
-from tests.chaos.place import PARTITIONS, Place, parsed_schemas, server_pid, servers
+from tests.chaos.place import Place, made, server_pid, servers
 from tests.flows.flows import wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 REPORT = ROOT / ".stack/chaos.json"
-TOPICS = ("sample", "intensity", "run_event", "dead_letter", "alert")
 
 _results: list[dict[str, Any]] = []
 
@@ -54,22 +50,7 @@ def place(
     tmp_path: Path, kafka_address: str, registry_url: str, cassandra_address: str, topic_prefix: str, keyspace: str
 ) -> Place:
     """Topics of 16 partitions, registered schemas and a migrated keyspace."""
-    KafkaLog(kafka_address, registry_url, topic_prefix).ensure_topics(PARTITIONS)
-    registry = Registry(registry_url, topic_prefix=topic_prefix)
-    ids = {topic: registry.register(topic) for topic in TOPICS}
-    migrate(f"cassandra://{cassandra_address}/{keyspace}")
-    return Place(
-        folder=tmp_path,
-        kafka=kafka_address,
-        registry=registry_url,
-        real_registry=registry_url,
-        cassandra=cassandra_address,
-        store_at=cassandra_address,
-        keyspace=keyspace,
-        prefix=topic_prefix,
-        ids=ids,
-        schemas=parsed_schemas(ids),
-    )
+    return made(tmp_path, kafka_address, registry_url, cassandra_address, topic_prefix, keyspace)
 
 
 @pytest.fixture

@@ -15,7 +15,10 @@ from typing import Any
 
 import fastavro
 
+from kappawatt.log.kafka import KafkaLog
 from kappawatt.stores import open_store
+from kappawatt.stores.migrations import migrate
+from kappawatt.wire.registry import Registry
 from tests.chaos.reading import Schemas, ends, letters, read_log
 from tests.chaos.writing import Message, Writer
 from tests.flows.flows import Flow, kill
@@ -26,6 +29,7 @@ from tests.oracle.write_log import SCHEMAS
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTITIONS = 16
+TOPICS = ("sample", "intensity", "run_event", "dead_letter", "alert")
 
 
 class FlowFailed(AssertionError):  # noqa: N818 - a fact about a case, raised to end it
@@ -242,3 +246,23 @@ def servers(action: str, name: str) -> None:
 def server_pid(name: str) -> int:
     """Process id of one of the servers."""
     return int((ROOT / ".stack" / name / "pid").read_text())
+
+
+def made(folder: Path, kafka: str, registry: str, cassandra: str, prefix: str, keyspace: str) -> Place:
+    """A place with topics of 16 partitions, registered schemas and a migrated keyspace."""
+    KafkaLog(kafka, registry, prefix).ensure_topics(PARTITIONS)
+    known = Registry(registry, topic_prefix=prefix)
+    ids = {topic: known.register(topic) for topic in TOPICS}
+    migrate(f"cassandra://{cassandra}/{keyspace}")
+    return Place(
+        folder=folder,
+        kafka=kafka,
+        registry=registry,
+        real_registry=registry,
+        cassandra=cassandra,
+        store_at=cassandra,
+        keyspace=keyspace,
+        prefix=prefix,
+        ids=ids,
+        schemas=parsed_schemas(ids),
+    )

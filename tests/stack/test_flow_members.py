@@ -14,11 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from kappawatt.log.kafka import KafkaLog
-from kappawatt.stores.migrations import migrate
 from kappawatt.stores.tables import TABLES
-from kappawatt.wire.registry import Registry
-from tests.chaos.place import PARTITIONS, Place, Running, parsed_schemas
+from tests.chaos.place import PARTITIONS, Place, Running, made
 from tests.chaos.watching import Watcher
 from tests.chaos.writing import knobs, script
 from tests.oracle.generate import small
@@ -26,7 +23,6 @@ from tests.oracle.write_log import publish
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(500)]
 
-TOPICS = ("sample", "intensity", "run_event", "dead_letter", "alert")
 ENDS_S = 30
 """Within which the others notice that a member is gone, and end: mostly a second."""
 
@@ -35,22 +31,7 @@ ENDS_S = 30
 def place(
     tmp_path: Path, kafka_address: str, registry_url: str, cassandra_address: str, topic_prefix: str, keyspace: str
 ) -> Place:
-    KafkaLog(kafka_address, registry_url, topic_prefix).ensure_topics(PARTITIONS)
-    registry = Registry(registry_url, topic_prefix=topic_prefix)
-    ids = {topic: registry.register(topic) for topic in TOPICS}
-    migrate(f"cassandra://{cassandra_address}/{keyspace}")
-    return Place(
-        folder=tmp_path,
-        kafka=kafka_address,
-        registry=registry_url,
-        real_registry=registry_url,
-        cassandra=cassandra_address,
-        store_at=cassandra_address,
-        keyspace=keyspace,
-        prefix=topic_prefix,
-        ids=ids,
-        schemas=parsed_schemas(ids),
-    )
+    return made(tmp_path, kafka_address, registry_url, cassandra_address, topic_prefix, keyspace)
 
 
 def free_port() -> int:

@@ -26,7 +26,7 @@ KEYS = {
 }
 
 
-class Pieces(TableFunction):  # type: ignore[misc]
+class Pieces(TableFunction):
     """A message → its priced pieces; one row of nulls if it cannot be decoded. `heads`: 1 in a tick's first piece."""
 
     def __init__(self, intensities: Intensities) -> None:

@@ -46,9 +46,10 @@ def decoder(name: str, last: str | None = None) -> Callable[[bytes | None], dict
         stream = io.BytesIO(value)
         stream.seek(5)
         try:
-            return schemaless_reader(stream, parsed, None)  # type: ignore[no-any-return]
+            record: dict[str, Any] = schemaless_reader(stream, parsed, None)
         except (EOFError, ValueError, IndexError, OverflowError):
             return None
+        return record
 
     return decode
 
