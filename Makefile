@@ -10,10 +10,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 LOCKED := $(PIP) install --quiet --require-hashes --only-binary :all: -r
 HERE_EDITABLE := $(PIP) install --quiet --no-deps --no-build-isolation --editable .
 
-.PHONY: help demo demo-revision test chaos check-alerts unit stack stack-down lint format bench bench-quick measure compare-windows lock wheel clean
+.PHONY: help demo demo-revision test chaos check-alerts unit images test-k8s stack stack-down lint format bench bench-quick measure compare-windows lock wheel clean
 
 help:  ## this list
-	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*  ## ' '/^[a-z0-9-]+:.*  ## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: .venv/demo  ## the whole product on this machine; ARGS="--seconds 30 --no-open" for scripts
 	@$(BIN)/kappawatt demo $(ARGS)
@@ -39,6 +39,23 @@ stack: .venv/dev  ## start Kafka, registry and Cassandra; their addresses are in
 
 stack-down: .venv/dev  ## stop them and forget their data
 	@$(STACK) down
+
+# Without a registry at hand: BASE and JAVA name images that are there, BUILD and SAVE other tools.
+BUILD ?= podman build
+SAVE ?= podman save --quiet --format docker-archive --multi-image-archive --output
+IMAGES = localhost/kappawatt:dev localhost/kafka:dev localhost/registry:dev localhost/cassandra:dev
+images: .venv/dev  ## the images of k8s/overlays/local, in .stack/images.tar; BASE=… JAVA=… BUILD=… SAVE=…
+	@$(STACK) jars
+	@$(BUILD) $(if $(BASE),--build-arg BASE=$(BASE)) --tag localhost/kappawatt:dev --file Containerfile .
+	@cp tests/stack/cassandra.options tests/stack/logback.xml .stack/lib/
+	@for name in kafka registry cassandra; do \
+	  $(BUILD) $(if $(JAVA),--build-arg BASE=$(JAVA)) --target $$name --tag localhost/$$name:dev --file tests/k8s/servers.Containerfile .stack/lib; done
+	@rm -f .stack/images.tar && $(SAVE) .stack/images.tar $(IMAGES)
+
+# IMPORT is a command that brings an archive of images to the cluster's nodes: kind load image-archive, k3s ctr images import …
+test-k8s: .venv/dev  ## the manifests on the cluster of KUBECONFIG, from nothing to a training's total; IMPORT="kind load image-archive"
+	@if [ -n "$(IMPORT)" ]; then $(MAKE) --no-print-directory images && $(IMPORT) .stack/images.tar; fi
+	@$(BIN)/python -m pytest -x tests/k8s/cluster $(ARGS)
 
 lint: .venv/dev  ## ruff, formatting and strict types
 	@$(BIN)/ruff check --quiet $(SOURCES)

@@ -4,6 +4,7 @@
     python tests/stack/servers.py down           stop all and forget their data
     python tests/stack/servers.py status         what runs where; exit status 1 if something does not answer
     python tests/stack/servers.py stop kafka     stop one, keep its port and data; `start`, `restart`, `kill` likewise
+    python tests/stack/servers.py jars           fetch what they are made of to .stack/lib, start nothing
     python tests/stack/servers.py run -- CMD     `up`, CMD, `down` if this call did the `up`; exit status of CMD
 
 Standard library only. The jars come from Maven by the coordinates in pom.xml. Each server listens on a free port of
@@ -272,7 +273,7 @@ def one(action: str, name: str) -> None:
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     actions = parser.add_subparsers(dest="action", required=True)
-    for action in ("up", "down", "status"):
+    for action in ("up", "down", "status", "jars"):
         actions.add_parser(action)
     for action in ("start", "stop", "restart", "kill"):
         actions.add_parser(action).add_argument("server", choices=SERVERS)
@@ -283,7 +284,11 @@ def main(arguments: Sequence[str]) -> int:
             return 0 if status() else 1
         if given.action == "run":
             return run(given.command)
-        if given.action in ("up", "down"):
+        if given.action == "jars":
+            with locked():
+                LIB.mkdir(parents=True, exist_ok=True)
+                fetch_jars()
+        elif given.action in ("up", "down"):
             up() if given.action == "up" else down()
         else:
             one(given.action, given.server)
