@@ -13,7 +13,8 @@ from kappawatt.stream.job import Job, Runtime
 from kappawatt.stream.target import Target, write_outlet
 
 from .engine import dataflow
-from .process import WATCHDOG, Gates, Process, stop_on_signals
+from .process import WATCHDOG, Gates, Process
+from .signals import stop_on_signals
 from .sinks import OutletSink
 from .state import Identity, StateFolder
 

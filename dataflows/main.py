@@ -6,8 +6,8 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -25,7 +25,8 @@ from .homes import Home, open_home
 from .lines import SharedMarks
 from .meeting import Meeting, place_of
 from .member import NoState, Work, join
-from .process import SUPERSEDED, Gates, Marks, end_superseded, stop_on_signals
+from .process import SUPERSEDED, Gates, Marks, end_superseded
+from .signals import begin_anew, drained_by_another, stop_on_signals
 from .state import Identity, StateFolder
 from .worker import Place, Stage, child, serve_metrics, work
 
@@ -33,6 +34,7 @@ LOG = logging.getLogger("kappawatt.flow")
 
 _MAX_PROCESSES = 8
 _GRACE_S = 40.0
+_HEAR_S = 2.0
 
 
 def run(settings: FlowSettings, open_store: Callable[[str], Store] = open_store) -> int:
@@ -48,14 +50,28 @@ def run(settings: FlowSettings, open_store: Callable[[str], Store] = open_store)
     home = open_home(settings.log, settings.registry, settings.topic_prefix, bounded=settings.until_end)
     home.check()
     if settings.members > 1:
-        logging.basicConfig(level=logging.INFO, format=f"%(levelname)s flow[{settings.member}]: %(message)s")
-        stop_on_signals()
+        return _as_member(settings, home, open_store)
+    return _run(settings, home, open_store, None)
+
+
+def _as_member(settings: FlowSettings, home: Home, open_store: Callable[[str], Store]) -> int:
+    """Run as one of several members; when another one is told to end, this one waits for it to come back."""
+    logging.basicConfig(format=f"%(levelname)s flow[{settings.member}]: %(message)s")
+    LOG.setLevel(logging.INFO)
+    stop_on_signals()
     if settings.member > 0:
-        return join(settings, _follow(settings, open_store))
+        code = join(settings, _follow(settings, open_store))
+    else:
+        code = _run(settings, home, open_store, Meeting(settings))
+    if drained_by_another():
+        begin_anew()
+    return code
+
+
+def _run(settings: FlowSettings, home: Home, open_store: Callable[[str], Store], meeting: Meeting | None) -> int:
     store = open_store(settings.store)
     state = StateFolder(Path(settings.state), readable=READABLE)
     state.lock()
-    meeting = Meeting(settings, state.give_up) if settings.members > 1 else None
     try:
         identity = Identity(store_id=store.store_id(), log=f"{settings.log} {settings.topic_prefix}".strip())
         fence = store.raise_fence(time.time_ns() // 1_000)
@@ -72,6 +88,8 @@ def run(settings: FlowSettings, open_store: Callable[[str], Store] = open_store)
             settings.processes * settings.members,
             "resuming" if resumed else "reading from the log's beginning",
         )
+        if meeting is not None:
+            meeting.give_up = state.give_up
         code = _stages(Flow(settings, open_store, state, meeting), fence)
         if meeting is not None:
             meeting.end(code)
@@ -178,7 +196,8 @@ def _lead(flow: Flow, meeting: Meeting, fence: int, stage: Stage) -> tuple[int, 
     addresses, marks = begun
     LOG.info("all %d members are here: %s", len(addresses), ", ".join(addresses))
     place = Place(index=0, addresses=addresses, fence=fence, gates=marks, stage=stage)
-    work(flow.settings, place, flow.open_store, flow.state)
+    with _others_first():
+        work(flow.settings, place, flow.open_store, flow.state)
     meeting.finish()
     return 0, marks
 
@@ -189,9 +208,20 @@ def _follow(settings: FlowSettings, open_store: Callable[[str], Store]) -> Work:
     def part(plan: dict[str, Any], marks: SharedMarks, state: NoState) -> None:
         stage = Stage(**plan["stage"])
         place = Place(index=settings.member, addresses=plan["addresses"], fence=plan["fence"], gates=marks, stage=stage)
-        work(settings, place, open_store, state)
+        with _others_first():
+            work(settings, place, open_store, state)
 
     return part
+
+
+@contextmanager
+def _others_first() -> Iterator[None]:
+    """When a member is gone the engine fails in all the others: who listens to it begins anew before that ends us."""
+    try:
+        yield
+    except BaseException:
+        time.sleep(_HEAR_S)
+        raise
 
 
 def _watch(children: Sequence[BaseProcess]) -> int:

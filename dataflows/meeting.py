@@ -1,13 +1,12 @@
 """Member 0 of a flow on several machines: the others come here, are told of each start, and end with it.
 
 Every start has ports of its own, so that a process that was left over from an earlier one can never join it. A member
-that is lost takes all with it: an epoch ends for all or for none, and the next start resumes from the last commit.
+that is lost ends the start for all: an epoch ends for all or for none. The others begin anew, from the last commit.
 """
 
 import hashlib
 import json
 import logging
-import os
 import socket
 import threading
 import time
@@ -22,23 +21,25 @@ from kappawatt.settings import FlowSettings, masked
 
 from .lines import Line, Message, SharedMarks, free_port, joined
 from .process import STOP, WATCHDOG
+from .signals import begin_anew
 
 LOG = logging.getLogger("kappawatt.flow")
 
-_OWN = ("state", "processes", "member", "meeting", "probes", "until_end", "rebuild")
+_OWN = ("state", "processes", "member", "meeting", "probes", "until_end", "rebuild", "metrics")
 """Settings that members need not have in common."""
 
 _REMIND_S = 15.0
 _END_S = 30.0
-_LOST = 72
 
 
 class Meeting:
-    """The door of member 0. *give_up* is told when another member finds that the kept state cannot be used."""
+    """The door of member 0."""
 
-    def __init__(self, settings: FlowSettings, give_up: Callable[[str], None]) -> None:
+    give_up: Callable[[str], None]
+    """Is told when another member finds that the kept state cannot be used; set before the first start."""
+
+    def __init__(self, settings: FlowSettings) -> None:
         self._members, self._known = settings.members, fingerprint(settings)
-        self._give_up = give_up
         self._changed = threading.Condition()
         self._lines: dict[int, Line] = {}
         self._ready: dict[int, str] = {}
@@ -76,8 +77,9 @@ class Meeting:
             self._changed.wait_for(lambda: not self._working, _END_S)
 
     def end(self, code: int) -> None:
-        """There will be no further start; the others end with *code*."""
-        self._tell({"end": code})
+        """There will be no further start; the others end with *code*. After a drain they know by themselves."""
+        if not STOP.is_set():
+            self._tell({"end": code})
         self._door.close()
 
     def _wait_for_all(self) -> bool:
@@ -147,7 +149,7 @@ class Meeting:
             elif "done" in message:
                 self._working.discard(member)
             elif "unfit" in message:
-                self._give_up(str(message["unfit"]))
+                self.give_up(str(message["unfit"]))
             self._changed.notify_all()
         if "drain" in message:
             STOP.set()
@@ -159,8 +161,8 @@ class Meeting:
             lost = member in self._working
         line.close()
         if lost:
-            LOG.error("member %d at %s is gone: ending, the state is kept: start the flow again", member, line.there)
-            os._exit(_LOST)
+            LOG.error("member %d at %s is gone: beginning anew from the last commit", member, line.there)
+            begin_anew()
 
 
 def fingerprint(settings: FlowSettings) -> str:

@@ -1,7 +1,6 @@
 """A member of a flow on several machines other than member 0: it goes there, and works as it is told."""
 
 import logging
-import os
 import queue
 import socket
 import tempfile
@@ -19,13 +18,13 @@ from kappawatt.settings import FlowSettings
 from .lines import Line, Message, SharedMarks, free_port
 from .meeting import fingerprint, place_of
 from .process import STOP, WATCHDOG
+from .signals import begin_anew
 
 LOG = logging.getLogger("kappawatt.flow")
 
 _TRY_S = 1.0
 _LOOK_S = 0.2
 _CONNECT_S = 10.0
-_LOST = 72
 
 
 class NoState:
@@ -140,8 +139,8 @@ class Visit:
             else:
                 self._heard.put(message)
         if self._working:
-            LOG.error("member 0 at %s is gone: ending; the state is kept there", self._line.there)
-            os._exit(_LOST)
+            LOG.error("member 0 at %s is gone: beginning anew when it is back", self._line.there)
+            begin_anew()
         self._heard.put(None)
 
     def _drain_all(self) -> None:

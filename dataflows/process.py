@@ -4,7 +4,6 @@ import functools
 import gc
 import logging
 import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -50,12 +49,6 @@ def end_superseded(error: Superseded) -> NoReturn:
     """Say why, and end this process at once: whatever else it would do, a later start does."""
     LOG.critical("%s", error)
     os._exit(SUPERSEDED)
-
-
-def stop_on_signals() -> None:
-    """Drain on SIGTERM and SIGINT."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: STOP.set())
 
 
 def collect_rarely() -> None:

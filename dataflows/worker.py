@@ -26,7 +26,8 @@ from kappawatt.wire.decode import SampleDecoder
 
 from .engine import dataflow
 from .homes import Home, open_home
-from .process import WATCHDOG, Marks, Process, collect_rarely, stop_on_signals
+from .process import WATCHDOG, Marks, Process, collect_rarely
+from .signals import stop_on_signals
 from .sinks import OutletSink
 from .state import StateFolder
 

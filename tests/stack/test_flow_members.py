@@ -45,19 +45,35 @@ class Pods:
 
     def __init__(self, place: Place, members: int, stack: contextlib.ExitStack, *more: str, until_end: bool = False):
         self.probes = [free_port() for _ in range(members)]
-        meeting = f"127.0.0.1:{free_port()}"
-        self.all: list[Running] = [
-            stack.enter_context(
-                place.flow(
-                    *("--members", str(members), "--member", str(number), "--meeting", meeting),
-                    *("--probes", f"127.0.0.1:{self.probes[number]}"),
-                    *(more if number == 0 else ()),
-                    until_end=until_end,
-                    state="state" if number == 0 else f"empty-{random.random()}",
-                )
-            )
-            for number in reversed(range(members))
-        ][::-1]
+        self._place, self._members, self._stack = place, members, stack
+        self._more, self._until_end = more, until_end
+        self._meeting = f"127.0.0.1:{free_port()}"
+        self.all = [self._started(number) for number in reversed(range(members))][::-1]
+
+    def _started(self, number: int) -> Running:
+        flow = self._place.flow(
+            *("--members", str(self._members), "--member", str(number), "--meeting", self._meeting),
+            *("--probes", f"127.0.0.1:{self.probes[number]}"),
+            *(self._more if number == 0 else ()),
+            until_end=self._until_end,
+            state="state" if number == 0 else f"empty-{random.random()}",
+        )
+        return self._stack.enter_context(flow)
+
+    def replace(self, number: int) -> None:
+        """Start one that ended anew, with nothing of its own but member 0's folder."""
+        self.all[number] = self._started(number)
+
+    def term(self, number: int) -> int:
+        """Tell one to end, as Kubernetes does; its exit code."""
+        self.all[number].process.send_signal(signal.SIGTERM)
+        return self.all[number].process.wait(ENDS_S)
+
+    def drain(self) -> list[int]:
+        """Tell all to end; their exit codes."""
+        for each in self.all:
+            each.process.send_signal(signal.SIGTERM)
+        return self.codes()
 
     def wait_for(self, condition, what: str, limit_s: float = 90) -> None:
         def holds() -> bool:
@@ -100,33 +116,29 @@ def said(running: Running, words: Sequence[str]) -> bool:
 
 def test_members_killed_drained_and_rescaled_come_to_the_tables_of_the_log(place: Place) -> None:
     messages = script(knobs(20261122, ticks=1_200), place.ids, PARTITIONS, asleep=[3, 8])
+    codes = []
     with Watcher(place.store) as watcher, place.writer(messages, 90) as writer:
         with pods(place, 2) as two:
             two.wait_for(counted_more(place), "some samples")
             ready = [two.asked(number, "/readyz") for number in range(2)]
-            two.kill(1)
-            killed_1 = two.codes()
-        with pods(place, 2) as two:
-            two.wait_for(counted_more(place), "more after member 1 was killed")
-            two.kill(0)
-            killed_0 = two.codes()
+            for number in (1, 0):
+                two.kill(number)
+                two.replace(number)
+                two.wait_for(counted_more(place), f"more after member {number} was killed")
+            for number in (1, 0):
+                codes.append(two.term(number))
+                two.replace(number)
+                two.wait_for(counted_more(place), f"more after member {number} was told to end")
+            codes += two.drain()
         with pods(place, 3) as three:
             three.wait_for(counted_more(place), "more in three members")
-            three.all[1].process.send_signal(signal.SIGTERM)
-            drained = three.codes()
-        with pods(place, 2) as two:
-            two.wait_for(counted_more(place), "more in two members again")
-            two.all[0].process.send_signal(signal.SIGTERM)
-            drained += two.codes()
+            three.kill(2)
         writer.finish()
         with pods(place, 2, until_end=True) as two:
-            finished = two.codes(240)
+            codes += two.codes(240)
 
     assert ready == [(200, "ok"), (200, "ok")]
-    assert 0 not in killed_1
-    assert 0 not in killed_0
-    assert drained == [0] * 5
-    assert finished == [0, 0]
+    assert codes == [0] * 6
     assert place.differing() == []
     assert watcher.wrong == []
 
@@ -197,11 +209,10 @@ def test_member_with_other_settings_is_refused_and_junk_changes_nothing(place: P
         other.wait_for(lambda: said(other, ["settings are not those of member 0"]), "a refusal")
         right = stack.enter_context(place.flow(*meeting, "--member", "1", state="right"))
         leader.wait_for(lambda: place.total("counted") > 0, "samples counted by the two")
-        leader.process.send_signal(signal.SIGTERM)
+        for each in (leader, right, other):
+            each.process.send_signal(signal.SIGTERM)
 
-        assert [leader.process.wait(ENDS_S), right.process.wait(ENDS_S)] == [0, 0]
-        other.process.send_signal(signal.SIGTERM)
-        assert other.process.wait(ENDS_S) == 0
+        assert [each.process.wait(ENDS_S) for each in (leader, right, other)] == [0, 0, 0]
 
 
 def test_flow_that_cannot_be_shared_is_refused(tmp_path: Path) -> None:
