@@ -85,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     one.add_argument("engine")
     one.add_argument("--ticks", type=int, default=100_000)
     one.add_argument("--devices", type=int, default=11, choices=range(1, 12))
-    one.add_argument("--hosts", type=int, help="default: as many as make 2,000 s, at most 500")
+    one.add_argument("--hosts", type=int, help="default: as many as make 2,000 s, at most 495")
     one.add_argument("--passes", type=int, default=1)
     one.add_argument("--processes", type=int, default=1)
     one.add_argument("--limit-s", type=float, default=300)

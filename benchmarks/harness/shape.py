@@ -23,7 +23,7 @@ class Shape:
 
     ticks: int
     devices: int = 11
-    hosts: int = 500
+    hosts: int = 495
     runs: int = 100
     zones: int = 20
     seed: int = 1
@@ -62,5 +62,5 @@ def small(ticks: int, devices: int = 11, seed: int = 1) -> Shape:
 
     As many hosts in each partition: a partition with a third more would fall behind the others by a third of the log.
     """
-    hosts = max(1, min(500, ticks // 2_000) // (PARTITIONS - 1)) * (PARTITIONS - 1)
+    hosts = max(1, min(495, ticks // 2_000) // (PARTITIONS - 1)) * (PARTITIONS - 1)
     return Shape(ticks=ticks, devices=devices, hosts=hosts, runs=max(3, hosts // 5), seed=seed)
