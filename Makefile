@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 LOCKED := $(PIP) install --quiet --require-hashes --only-binary :all: -r
 HERE_EDITABLE := $(PIP) install --quiet --no-deps --no-build-isolation --editable .
 
-.PHONY: help demo demo-revision test chaos check-alerts unit images test-k8s stack stack-down lint format bench bench-quick measure compare-windows lock wheel clean
+.PHONY: help demo demo-revision test chaos check-alerts unit images test-k8s stack stack-down lint format bench bench-quick measure measure-live compare-windows lock wheel clean
 
 help:  ## this list
 	@awk -F ':.*  ## ' '/^[a-z0-9-]+:.*  ## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -73,7 +73,10 @@ bench-quick: tools .venv/dev  ## ours, Flink, Kafka Streams and stock Bytewax on
 	@$(BIN)/python -m benchmarks.peers run --quick $(ARGS)
 
 measure: .venv/dev  ## single measurements of the product, a JSON line each
-	@for script in $(filter-out benchmarks/make_% benchmarks/windows.py benchmarks/peers.py,$(wildcard benchmarks/*.py)); do $(BIN)/python "$$script" $(ARGS); done
+	@for script in $(filter-out benchmarks/make_% benchmarks/windows.py benchmarks/peers.py benchmarks/end_to_end.py,$(wildcard benchmarks/*.py)); do $(BIN)/python "$$script" $(ARGS); done
+
+measure-live: tools .venv/dev  ## from a sample's end to its row in Cassandra, and kill -9, on the real servers, 3 min
+	@$(STACK) run -- $(BIN)/python -m benchmarks.end_to_end $(ARGS)
 
 compare-windows: .venv/dev  ## Bytewax's own windows and ours over the same input, in five cases, 30 s
 	@$(BIN)/python -m benchmarks.windows $(ARGS)
