@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,7 +36,13 @@ class Engine:
     passes: int
     """Passes over the log in one process: more than one for what gets faster with time."""
     most_ticks: int | None
-    """The longest log that it is given; None: any."""
+    """The longest log that it is given; None: any. An engine that has one is slow: it is measured in fewer rounds."""
+    cannot: Mapping[str, str]
+    """Measure → why it is n/a."""
+    start_s: float
+    """About how long it takes until it reads; for the plan's reckoning, as the next."""
+    tick_us: float
+    """About the wall clock of a tick in a catch-up on two cores."""
 
     def home(self) -> Path:
         """The folder of its environment: another one as soon as what it is built from changes."""
@@ -125,6 +131,9 @@ def load(name: str, folder: Path = FOLDER) -> Engine:
         notes=said["notes"].strip(),
         passes=said.get("passes", WARM_PASSES if run[0] == "java" else 1),
         most_ticks=said.get("most_ticks"),
+        cannot=said.get("cannot", {}),
+        start_s=said.get("start_s", 5.0),
+        tick_us=said.get("tick_us", 50.0),
     )
 
 

@@ -25,11 +25,15 @@ from .watch import wait_for
 
 LATENESS_S = 10
 """Of live runs, whose ticks are never late: an engine that writes only closed windows waits this long."""
-DRAIN_S = 60.0
+DRAIN_S = 45.0
+RETURN_S = 75.0
+"""The same after a kill: some groups wait a minute for the dead member."""
 WARM_S = 8.0
 """At the beginning of a run that figures leave out."""
 SETTLE_S = 1.0
 KEPT_UP_S = 1.0
+STILL_S = 10.0
+"""An engine that has written nothing for so long is not behind: it has no more to say."""
 
 
 class Paced:
@@ -120,18 +124,32 @@ class Written:
                 self.rows.append((message.timestamp()[1] / 1000, key, self.answer.rows[key]["energy_uj"]))
 
 
-def settled(written: Written, data: Data, limit_s: float) -> list[str]:
-    """Wait until all is as expected; what is still different at the end of the limit."""
+def settled(run: EngineRun, written: Written, limit_s: float) -> Record:
+    """Wait until all is as expected, and say whether it is.
+
+    n/a: At the end of the limit rows are still coming, so the engine does not keep up. differs: All that came is wrong.
+
+    Raises:
+        BenchError: The engine ended.
+    """
+    data = run.data
     found: list[str] = []
+    newest, rows = time.monotonic(), len(written.rows)
 
     def right() -> bool:
-        nonlocal found
+        nonlocal found, newest, rows
         written.read()
+        if len(written.rows) > rows:
+            newest, rows = time.monotonic(), len(written.rows)
         found = differences(data.expected, data.counts, written.answer.rows, written.answer.counts, most=TOLD)
-        return not found
+        return not found or run.process.poll() is not None
 
-    wait_for(right, limit_s, every_s=0.5)
-    return found
+    if not wait_for(right, limit_s, every_s=0.5) and time.monotonic() - newest < STILL_S:
+        why = f"cannot keep up: {limit_s:.0f} s after the last tick rows are still behind"
+        return {"identity": "n/a", "why": [why]}
+    if (code := run.process.poll()) is not None:
+        raise BenchError(f"{run.engine.name} ended with status {code}:\n{run.tail()}")
+    return verdict(found)
 
 
 def latencies(written: Written, paced: Paced, t0: float) -> list[tuple[float, float]]:
@@ -170,9 +188,8 @@ def sustained(engine: Engine, cluster: Cluster, rates: Sequence[int], seconds: f
     records: list[Record] = []
     for rate in rates:
         (record,) = latency(engine, cluster, rate, seconds, limit_s)
-        kept = record["identity"] == "ok" and record.get("trend_s", math.inf) <= KEPT_UP_S
-        records.append(record | {"measure": "sustained", "kept_up": kept})
-        if not kept:
+        records.append(record | {"measure": "sustained"})
+        if not record.get("kept_up"):
             break
     return records
 
@@ -197,12 +214,13 @@ def latency(engine: Engine, cluster: Cluster, rate: float, seconds: float, limit
             paced.go()
             t0, behind_s = paced.end()
             used = (run.watch.cpu_s() - cpu_s) / (time.monotonic() - began)
-            found = settled(written, paced.data, DRAIN_S)
+            said = settled(run, written, DRAIN_S)
             values = [value for due, value in latencies(written, paced, t0) if due >= WARM_S]
             figures: dict[str, Any] = {"rows": len(values), "behind_s": behind_s, "cores": used}
             if values:
                 figures |= quantiles(values) | {"trend_s": trend(values)}
-            return [head | figures | {"peak_bytes": run.watch.peak_bytes()} | verdict(found)]
+            figures["kept_up"] = said["identity"] == "ok" and bool(values) and trend(values) <= KEPT_UP_S
+            return [head | figures | {"peak_bytes": run.watch.peak_bytes()} | said]
     except BenchError as error:
         return [head | {"identity": "failed", "why": str(error).splitlines()[:40]}]
 
@@ -225,13 +243,13 @@ def recovery(engine: Engine, cluster: Cluster, rate: float, seconds: float, limi
             run.kill()
             run.start()
             t0, behind_s = paced.end()
-            found = settled(written, paced.data, DRAIN_S)
+            said = settled(run, written, RETURN_S)
             first = [at for at, *_ in written.rows if at > killed + DEAD_S]
             in_time = [t0 + due + value for due, value in latencies(written, paced, t0) if t0 + due > killed]
             figures: dict[str, Any] = {"ready_s": ready_s, "behind_s": behind_s}
             figures["first_row_s"] = min(first) - killed if first else None
             figures["in_time_s"] = min(in_time) - killed if in_time else None
-            return [head | figures | verdict(found)]
+            return [head | figures | said]
     except BenchError as error:
         return [head | {"identity": "failed", "why": str(error).splitlines()[:40]}]
 

@@ -10,8 +10,11 @@ from .engines import Engine
 from .identity import differences
 
 Record = dict[str, Any]
-"""What a measurement gave: measure, engine, figures, and `identity`: ok, differs, none or failed."""
+"""What a measurement gave: measure, engine, figures, and `identity`: ok, differs, none, failed; or n/a and why."""
 
+SOUND = ("ok", "none", "n/a")
+"""Verdicts that are no fault of anybody."""
+OURS = "kappawatt"
 CEILING = "raw_consume"
 TOLD = 5
 
@@ -62,6 +65,11 @@ def _checked(run: EngineRun, each: Pass, data: Data) -> Record:
 def verdict(found: Sequence[str]) -> Record:
     """The identity check as a record has it."""
     return {"identity": "differs", "why": list(found)} if found else {"identity": "ok"}
+
+
+def not_available(measure: str, engine: str, why: str, **more: Any) -> Record:
+    """The record of what is not measured, and why."""
+    return {"measure": measure, "engine": engine, **more, "identity": "n/a", "why": [why]}
 
 
 def told(record: Record) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from . import engines
 from .cluster import BenchError
-from .measures import CEILING, Record
+from .measures import CEILING, OURS, SOUND, Record
 
 Values = dict[str, list[float]]
 """Engine → one figure a round."""
@@ -62,7 +62,11 @@ def report(path: Path) -> str:
     records = records_of(path)
     parts = [_catchup(records, devices) for devices in (11, 1)] + [
         _processes(records),
-        _live(records),
+        _latency(records),
+        _sustained(records),
+        _recovery(records),
+        _not_available(records),
+        _left_out(said.get("left_out", ())),
         _failed(records),
     ]
     head = f"{said['cores']} cores, {said['memory_gb']} GB, {said['system']}, {said['began']}"
@@ -104,7 +108,9 @@ def _catchup(records: Sequence[Record], devices: int) -> str:
     rows = [
         (
             title(name),
+            str(len(values)),
             spread(values),
+            times(values, warm.get(OURS)),
             spread(cold[name]),
             spread(with_start[name]),
             f"{devices / median(values) * 1e6:,.0f}",
@@ -116,7 +122,15 @@ def _catchup(records: Sequence[Record], devices: int) -> str:
     ]
     if not rows:
         return ""
-    head = ["engine", "CPU µs a tick, last pass", "first pass", "first pass with start", "readings a CPU second"]
+    head = [
+        "engine",
+        "rounds",
+        "CPU µs a tick, last pass",
+        "× ours",
+        "first pass",
+        "first pass with start",
+        "readings a CPU second",
+    ]
     head += ["thousand ticks a second of wall clock", "peak memory, MB", "lines of the job"]
     return f"### Catch-up, ticks of {devices} device(s)\n\n" + table(head, rows)
 
@@ -135,14 +149,20 @@ def _processes(records: Sequence[Record]) -> str:
     return "### Processes\n\n" + table(head, rows) if rows else ""
 
 
-def _live(records: Sequence[Record]) -> str:
+def _latency(records: Sequence[Record]) -> str:
+    found = [r for r in counted(records, "latency") if "p50_s" in r]
+    ours = {r["rate"]: [r["p99_s"]] for r in found if r["engine"] == OURS}
     rows = [
-        (title(r["engine"]), f"{r['rate']:,}", *(f"{r[q]:.2f}" for q in ("p50_s", "p99_s", "p999_s")), str(r["rows"]),
+        (title(r["engine"]), f"{r['rate']:,}", *(f"{r[q]:.2f}" for q in ("p50_s", "p99_s", "p999_s")),
+         times([r["p99_s"]], ours.get(r["rate"])), "yes" if r.get("kept_up", True) else "no", str(r["rows"]),
          f"{r['cores']:.2f}", f"{r['peak_bytes'] / 1e6:.0f}")
-        for r in sorted(counted(records, "latency"), key=lambda r: (r["rate"], r.get("p50_s", 1e9))) if "p50_s" in r
+        for r in sorted(found, key=lambda r: (r["rate"], r["p99_s"]))
     ]  # fmt: skip
-    columns = ("engine", "readings/s", "p50 s", "p99 s", "p99.9 s", "windows", "cores used", "peak memory, MB")
-    parts = ["### Latency\n\n" + table(columns, rows)] if rows else []
+    columns = ("engine", "readings/s", "p50 s", "p99 s", "p99.9 s", "p99 × ours", "kept up", "windows", "cores used")
+    return "### Latency\n\n" + table((*columns, "peak memory, MB"), rows) if rows else ""
+
+
+def _sustained(records: Sequence[Record]) -> str:
     kept = defaultdict(list)
     for r in counted(records, "sustained"):
         kept[r["engine"]].append(r)
@@ -150,14 +170,45 @@ def _live(records: Sequence[Record]) -> str:
         (title(name), f"{max((r['rate'] for r in of if r['kept_up']), default=0):,}", f"{max(r['rate'] for r in of):,}")
         for name, of in kept.items()
     ]
-    if steps:
-        parts.append("### Sustained rate\n\n" + table(("engine", "readings/s kept up", "tried"), steps))
+    return "### Sustained rate\n\n" + table(("engine", "readings/s kept up", "tried"), steps) if steps else ""
+
+
+def _recovery(records: Sequence[Record]) -> str:
+    found = sorted(counted(records, "recovery"), key=lambda r: r["first_row_s"] or 1e9)
+    ours = [r["first_row_s"] for r in found if r["engine"] == OURS and r["first_row_s"]]
     kills = [
-        (title(r["engine"]), f"{r['rate']:,}", *(_seconds(r[name]) for name in ("ready_s", "first_row_s", "in_time_s")))
-        for r in counted(records, "recovery")
-    ]
+        (title(r["engine"]), f"{r['rate']:,}", *(_seconds(r[name]) for name in ("ready_s", "first_row_s", "in_time_s")),
+         times([r["first_row_s"]], ours) if r["first_row_s"] else "")
+        for r in found
+    ]  # fmt: skip
     head = ("engine", "readings/s", "start to ready, s", "kill to first new row, s", "kill to rows in time, s")
-    return "\n\n".join(parts + (["### Recovery from kill -9\n\n" + table(head, kills)] if kills else []))
+    return "### Recovery from kill -9\n\n" + table((*head, "first new row × ours"), kills) if kills else ""
+
+
+def _not_available(records: Sequence[Record]) -> str:
+    """What an engine cannot do, with the reason; one row for what is the same at several rates."""
+    found: dict[tuple[str, str, str], list[str]] = defaultdict(list)
+    for r in records:
+        if r["identity"] == "n/a":
+            what = f"{r['rate']:,} readings/s" if "rate" in r else f"ticks of {r['devices']}" if "devices" in r else ""
+            place = found[title(r["engine"]), r["measure"], " ".join(r["why"]).partition("\n")[0]]
+            place.extend([what] if what not in place else [])
+    rows = [(name, measure, ", ".join(filter(None, of)), why) for (name, measure, why), of in found.items()]
+    return "### n/a\n\n" + table(("engine", "measure", "of", "why"), rows) if rows else ""
+
+
+def _left_out(names: Sequence[str]) -> str:
+    """What there was no time for."""
+    return "### Not measured: the time was over\n\n" + "\n".join(f"- {name}" for name in names) if names else ""
+
+
+def times(values: Sequence[float], ours: Sequence[float] | None) -> str:
+    """How many times as much as ours, by medians; empty if ours is not known.
+
+    >>> times([3.0, 2.0, 4.0], [2.0]), times([1.0], None)
+    ('1.50', '')
+    """
+    return f"{median(values) / median(ours):.2f}" if ours else ""
 
 
 def _seconds(value: float | None) -> str:
@@ -165,7 +216,7 @@ def _seconds(value: float | None) -> str:
 
 
 def _failed(records: Sequence[Record]) -> str:
-    bad = [r for r in records if r["identity"] not in ("ok", "none")]
+    bad = [r for r in records if r["identity"] not in SOUND]
     lines = [f"- {r['engine']}, {r['measure']}: {r['identity']}: {'; '.join(r.get('why', [])[:3])}" for r in bad]
     return "### Not charted\n\n" + "\n".join(lines) if lines else ""
 
@@ -178,7 +229,7 @@ RATIOS = {
 }
 
 
-def goals(records: Sequence[Record], ours: str = "kappawatt") -> list[tuple[str, str, str, bool | None]]:
+def goals(records: Sequence[Record], ours: str = OURS) -> list[tuple[str, str, str, bool | None]]:
     """Goal, bound, measured, whether it was reached (None: not measured)."""
     found: list[tuple[str, str, str, bool | None]] = []
     for devices, ratios in RATIOS.items():

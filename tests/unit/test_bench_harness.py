@@ -11,16 +11,16 @@ import pytest
 
 from benchmarks.harness import engines
 from benchmarks.harness.charts import draw
-from benchmarks.harness.cluster import Answer, BenchError
+from benchmarks.harness.cluster import Answer, BenchError, Cluster
 from benchmarks.harness.data import Data
 from benchmarks.harness.identity import differences
 from benchmarks.harness.live import Paced, Written, latencies
-from benchmarks.harness.plan import Results, quick
+from benchmarks.harness.plan import MEASURES, Results, Work, _works, full, quick, too_slow_at
 from benchmarks.harness.report import Chosen, goals, records_of, report, us_a_tick
 from benchmarks.harness.shape import Shape
 from benchmarks.harness.watch import Watch, wait_for
 
-MODULES = ("identity", "live", "oracle", "pace", "report")
+MODULES = ("identity", "live", "oracle", "pace", "plan", "report")
 
 ROW = {"energy_uj": 6, "cpu_uj": 1, "gpu_uj": 2, "memory_uj": 3, "other_uj": 0, "estimated_uj": 0, "emissions_g": 1.5}
 EXPECTED = {"run|5|0": ROW, "run|total|0": {"energy_uj": 6, "emissions_g": 1.5}}
@@ -189,7 +189,7 @@ def test_report_takes_medians_over_rounds_of_the_last_pass_and_compares_with_the
     text = results(tmp_path / "r.json", [*ours, *flink])
 
     assert "| 3.00 (2.00-4.00) |" in text
-    assert "| 3.60 | 9.00 | 9.50 |" in text
+    assert "| 1 | 3.60 | 1.20 | 9.00 | 9.50 |" in text
     assert goals([*ours, *flink])[0][2:] == ("1.20 ×", True)
     assert "3.67 M readings/s | yes" in text
 
@@ -204,14 +204,16 @@ def test_report_shows_no_figure_of_an_engine_whose_rows_are_wrong(tmp_path: Path
 def test_every_measure_has_a_chart_with_the_names_of_its_engines(tmp_path: Path) -> None:
     live = {"measure": "latency", "engine": "kappawatt", "rate": 5000, "p50_s": 0.5, "p99_s": 1.0, "p999_s": 1.5}
     kill = {"measure": "recovery", "engine": "kappawatt", "rate": 5000, "ready_s": 1.0, "first_row_s": 4.0}
-    records = [record("kappawatt", 3.0), record("peer", 9.0), record("raw_consume", 1.0, identity="none")]
+    records = [record("kappawatt", 3.0), record("peer", 9.0), record("quix", 60.0)]
+    records += [record("raw_consume", 1.0, identity="none")]
     records += [live | {"identity": "ok"}, kill | {"identity": "ok"}, record("wrong", 1.0, identity="differs")]
 
     charts = draw(records, tmp_path)
 
     assert {path.stem for path in charts} == {"catchup-11", "memory", "wall", "recovery", "start", "lines", "latency"}
     text = (tmp_path / "catchup-11.svg").read_text()
-    assert all(name in text for name in ("kappawatt", "peer", "consume only", "9.00"))
+    assert all(name in text for name in ("kappawatt", "peer", "consume only", "9.00", "3 × ours", "one round"))
+    assert "kappawatt" not in (tmp_path / "lines.svg").read_text().replace("kappawatt's job is", "")
     assert "wrong" not in text
     assert draw(records, tmp_path / "again")[0].read_text() == text
 
@@ -225,3 +227,53 @@ def test_more_results_are_further_rounds_of_those_that_are_there(tmp_path: Path)
 
     assert [each["cpu_s"] for each in found] == [3.0, 5.0]
     assert Chosen(found, 11).values(us_a_tick, warm=True) == {"kappawatt": [3.0, 5.0]}
+
+
+def works(tmp_path: Path, names: tuple[str, ...]) -> list[Work]:
+    plan = full(names)
+    cluster = Cluster("127.0.0.1:1", "http://127.0.0.1:1")  # nothing is asked of it: no work is done here
+    return list(_works(cluster, plan, [engines.load(name) for name in names], Results(tmp_path / "r.json", plan)))
+
+
+def test_whole_plan_is_reckoned_to_fit_into_an_hour_and_has_three_rounds_of_fast_engines_and_one_of_slow(
+    tmp_path: Path,
+) -> None:
+    found = works(tmp_path, tuple(engines.names()))
+
+    assert 20 * 60 < sum(work.expected_s for work in found) < 56 * 60
+    rounds = {name: [w.round for w in found if w.name.startswith(f"{name}: catchup, ticks of 11,")] for name in MEMBERS}
+    assert rounds == {"kappawatt": [1, 2, 3], "flink_expert": [1, 2, 3], "quix": [1]}
+    assert all(any(f": {measure}" in work.name for work in found) for measure in MEASURES)
+
+
+MEMBERS = ("kappawatt", "flink_expert", "quix")
+
+
+def test_what_did_not_keep_up_is_not_asked_for_more() -> None:
+    kept = {"measure": "latency", "engine": "a", "rate": 5_000, "kept_up": True}
+    lost = kept | {"rate": 20_000, "kept_up": False}
+
+    assert too_slow_at([kept, lost], "a", 50_000) == 20_000
+    assert too_slow_at([kept, lost], "a", 5_000) is None
+    assert too_slow_at([kept, lost], "b", 50_000) is None
+
+
+def test_report_names_what_is_not_available_with_its_reason_and_what_there_was_no_time_for(tmp_path: Path) -> None:
+    lacks = [{"measure": "latency", "engine": "peer", "rate": rate, "identity": "n/a"} for rate in (20_000, 50_000)]
+    path = tmp_path / "r.json"
+    head = {
+        "plan": "x",
+        "began": "now",
+        "cores": 2,
+        "memory_gb": 8,
+        "system": "s",
+        "python": "3",
+        "left_out": ["later"],
+    }
+    path.write_text(json.dumps({**head, "records": [each | {"why": ["too slow"]} for each in lacks]}))
+
+    text = report(path)
+
+    assert "| peer | latency | 20,000 readings/s, 50,000 readings/s | too slow |" in text
+    assert "- later" in text
+    assert "Not charted" not in text

@@ -118,13 +118,18 @@ def environment() -> TableEnvironment:
             "execution.checkpointing.dir": state.as_uri(),
             "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
         }
-        saved = sorted(state.glob("*/chk-*/_metadata"), key=lambda path: path.stat().st_mtime)
-        settings |= {"execution.state-recovery.path": saved[-1].parent.as_uri()} if saved else {}
     tables = TableEnvironment.create(EnvironmentSettings.in_streaming_mode())
     for name, value in settings.items():
         tables.get_config().set(name, value)
     tables.add_python_file(tick.__file__)
     return tables
+
+
+def go_on(tables: TableEnvironment) -> None:
+    """From the last checkpoint, if there is one; set for the job only, reading intensities has none."""
+    saved = sorted(Path(setting("STATE")).glob("*/chk-*/_metadata"), key=lambda path: path.stat().st_mtime)
+    if saved:
+        tables.get_config().set("execution.state-recovery.path", saved[-1].parent.as_uri())
 
 
 def prepare(tables: TableEnvironment, number: int, intensities: Intensities) -> Any:
@@ -150,6 +155,7 @@ def main() -> None:
     with tables.execute_sql("SELECT `value` FROM intensity").collect() as rows:
         intensities = Intensities([bytes(row[0]) for row in rows])
     if LIVE:
+        go_on(tables)
         job = prepare(tables, 1, intensities).execute().get_job_client()
         while job.get_job_status().result() != JobStatus.RUNNING:
             time.sleep(0.1)
