@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 LOCKED := $(PIP) install --quiet --require-hashes --only-binary :all: -r
 HERE_EDITABLE := $(PIP) install --quiet --no-deps --no-build-isolation --editable .
 
-.PHONY: help demo demo-revision test chaos check-alerts unit images test-k8s stack stack-down lint format bench bench-quick measure measure-live compare-windows lock wheel clean
+.PHONY: help demo demo-revision test chaos check-alerts unit images test-k8s stack stack-down lint format bench bench-quick measure measure-live compare-windows lock wheel sbom clean
 
 help:  ## this list
 	@awk -F ':.*  ## ' '/^[a-z0-9-]+:.*  ## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -90,6 +90,11 @@ lock: .venv/dev  ## write both lock files anew; ARGS=--upgrade for newer version
 
 wheel: .venv/dev  ## wheel and source archive in dist/
 	@$(BIN)/python -m build --no-isolation --outdir dist
+
+sbom: .venv/dev  ## what the product is made of, from the lock: dist/kappawatt.cdx.json (CycloneDX)
+	@mkdir -p dist
+	@$(BIN)/python -W ignore::UserWarning -m cyclonedx_py requirements requirements.lock --pyproject pyproject.toml \
+	  --output-reproducible --output-file dist/kappawatt.cdx.json
 
 clean:  ## stop the servers; remove the environment and everything built
 	@if [ -x $(BIN)/python ]; then $(STACK) down; fi

@@ -1,6 +1,9 @@
 """The lock files: complete, agreeing with each other, and free of places to download from."""
 
+import json
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -52,3 +55,18 @@ def test_lock_names_hashes_and_no_place(lock):
 
     assert [entry.split(" ")[0] for entry in entries if "--hash=sha256:" not in entry] == []
     assert re.findall(r"https?://|--index-url|--find-links|file:", (ROOT / lock).read_text()) == []
+
+
+def test_bill_of_materials_names_what_is_locked_and_is_the_same_each_time(tmp_path):
+    def bill(name):
+        command = ["-W", "ignore::UserWarning", "-m", "cyclonedx_py", "requirements", "requirements.lock"]
+        options = ["--pyproject", "pyproject.toml", "--output-reproducible", "--output-file", str(tmp_path / name)]
+        subprocess.run([sys.executable, *command, *options], cwd=ROOT, check=True, capture_output=True, timeout=120)
+        return (tmp_path / name).read_bytes()
+
+    found = json.loads(bill("one"))
+    hashed = [each for each in found["components"] if any(r.get("hashes") for r in each["externalReferences"])]
+
+    assert {canonical(each["name"]): each["version"] for each in hashed} == pins("requirements.lock")
+    assert found["metadata"]["component"]["name"] == "kappawatt"
+    assert bill("two") == (tmp_path / "one").read_bytes()
