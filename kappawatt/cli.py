@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 import kappawatt
 from kappawatt import settings as settings_
-from kappawatt.commands import answers, base, dead, demo, programs, run, setup
+from kappawatt.commands import answers, base, dead, demo, programs, rights, run, setup
 from kappawatt.errors import KappawattError, SettingsError
 
-GROUPS = (demo, run, programs, answers, dead, setup)
+GROUPS = (demo, run, programs, answers, dead, setup, rights)
 
 ABOUT = """\
 The live, exact ledger of what AI training costs the planet.

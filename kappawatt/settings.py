@@ -17,13 +17,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from kappawatt import access
 from kappawatt.errors import SettingsError
 
 T = TypeVar("T")
 
 PREFIX = "KAPPAWATT_"
-PASSED_THROUGH = ("KAPPAWATT_TEST_", "KAPPAWATT_KAFKA_", "KAPPAWATT_CASSANDRA_")
-"""Names that begin so are read by the doors themselves (client options, credentials) and never printed."""
+PASSED_THROUGH = "KAPPAWATT_TEST_"
+"""Names that begin so are for the tests."""
 CONTROL = ("KAPPAWATT_CONFIG", "KAPPAWATT_DEBUG", "KAPPAWATT_DASH_INSECURE", "KAPPAWATT_RUN_ID", "KAPPAWATT_JOIN")
 """Names that are read but are no settings: the TOML file, tracebacks on, a page for everybody, the run of a child
 process and the host where it is measured."""
@@ -303,7 +304,12 @@ def _from_environ(environ: Mapping[str, str]) -> dict[str, str]:
         if variable in known:
             if text:  # an empty variable is how a shell or a manifest says "not set"
                 found[known[variable]] = text
-        elif variable.startswith(PREFIX) and variable not in CONTROL and not variable.startswith(PASSED_THROUGH):
+        elif (
+            variable.startswith(PREFIX)
+            and variable not in CONTROL
+            and not variable.startswith(PASSED_THROUGH)
+            and not access.check_name(variable)
+        ):
             raise SettingsError(f"environment variable {variable} is unknown{_nearest(variable, (*known, *CONTROL))}")
     return found
 

@@ -1,11 +1,12 @@
 """`doctor`, `config`, `migrate` and `schema …`: this machine, what is set, and the contracts."""
 
 import argparse
+import os
 import re
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from kappawatt import programs
+from kappawatt import access, programs
 from kappawatt import settings as settings_
 from kappawatt.commands import base
 from kappawatt.errors import SettingsError
@@ -108,6 +109,10 @@ def _config(args: argparse.Namespace, settings: Settings) -> int:
             "help": one.help,
         }
         for one in settings_.about()
+    ]
+    rows += [
+        {"name": one.variable.name, "value": one.shown, "unit": "text", "origin": one.origin, "help": one.variable.help}
+        for one in access.given(os.environ)
     ]
     if args.json:
         base.print_json(rows)

@@ -229,7 +229,7 @@ class BucketConsumer:
             self._assign()
 
     def _on_error(self, failure: Failure) -> None:
-        if failure.trouble in (Trouble.REFUSED, Trouble.FATAL, Trouble.MISSING):
+        if failure.trouble in (Trouble.REFUSED, Trouble.LOG_IN, Trouble.FATAL, Trouble.MISSING):
             self._failed = failure
         else:
             self._outage.failed(failure.text)

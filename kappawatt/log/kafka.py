@@ -2,15 +2,15 @@
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
 from kappawatt.errors import LogError
-from kappawatt.log.failures import Failure, Trouble
-from kappawatt.log.kafka_settings import ENVIRON_PREFIX, client_settings, plain, scrubbed
+from kappawatt.log.failures import Failure, Trouble, remedy
+from kappawatt.log.kafka_settings import client_settings, plain, scrubbed
 from kappawatt.retry import Voice
 from kappawatt.wire import codec
 
@@ -33,8 +33,9 @@ _TROUBLES = {
     KafkaError._PARTITION_EOF: Trouble.END,
     KafkaError._AUTO_OFFSET_RESET: Trouble.OFFSET,
     KafkaError.OFFSET_OUT_OF_RANGE: Trouble.OFFSET,
-    KafkaError._AUTHENTICATION: Trouble.REFUSED,
-    KafkaError.SASL_AUTHENTICATION_FAILED: Trouble.REFUSED,
+    KafkaError._AUTHENTICATION: Trouble.LOG_IN,
+    KafkaError.SASL_AUTHENTICATION_FAILED: Trouble.LOG_IN,
+    KafkaError._SSL: Trouble.UNTRUSTED,
     KafkaError.TOPIC_AUTHORIZATION_FAILED: Trouble.REFUSED,
     KafkaError.GROUP_AUTHORIZATION_FAILED: Trouble.REFUSED,
     KafkaError.CLUSTER_AUTHORIZATION_FAILED: Trouble.REFUSED,
@@ -101,35 +102,38 @@ class KafkaLog:
         count = self._list(_ANSWER_S).get(self.name(topic))
         if count is None:
             raise LogError(
-                f"Kafka at {self.bootstrap} has no topic {self.name(topic)}; "
-                "`kappawatt schema register` makes the topics, or correct the topic prefix"
+                f"Kafka at {self.bootstrap} has no topic {self.name(topic)} that this user may see; `kappawatt schema "
+                "register` makes the topics, `kappawatt rights kafka` tells who may what; or correct the topic prefix"
             )
         return count
 
-    def ensure_topics(self, partitions: int = PARTITIONS, *, replication: int = -1) -> dict[str, int]:
-        """Make the topics that are missing; those that exist stay as they are. Partitions of each.
+    def ensure_topics(
+        self, partitions: int = PARTITIONS, *, replication: int = -1, needed: Iterable[str] = codec.TOPICS
+    ) -> dict[str, int]:
+        """Make all topics that are missing if one of *needed* is; what exists stays as it is. Partitions of each.
 
         Broker's append time is asked for, since the flow compares it with event times.
 
         Args:
             partitions: Of a new topic; a multiple of the flow's buckets.
             replication: Copies of each record; -1: the cluster's default.
+            needed: Topics that the caller uses; others it may not even see.
         """
         existing = self.topics()
+        if all(topic in existing for topic in needed):
+            return existing
         new = [
             NewTopic(self.name(topic), partitions, replication, config=_topic_config(topic))
             for topic in codec.TOPICS
             if topic not in existing
         ]
-        if not new:
-            return existing
         for topic, made in self._admin().create_topics(new, operation_timeout=30).items():
             try:
                 made.result(timeout=30)
             except KafkaException as error:
                 if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                     raise self._error(f"make topic {topic}", error) from error
-        return self._await_topics()
+        return self._await_topics([topic for topic in codec.TOPICS if topic not in existing])
 
     def retention_s(self, topic: str) -> float | None:
         """How long *topic* keeps records, seconds; None: for ever."""
@@ -227,7 +231,7 @@ class KafkaLog:
         """The client's *error* in our words."""
         trouble = Trouble.FATAL if error.fatal() else _TROUBLES.get(error.code(), Trouble.RETRY)
         text = plain(error.str()) if error.code() != KafkaError._ALL_BROKERS_DOWN else "no broker answers"
-        return Failure(trouble, f"Kafka at {self.bootstrap}: {scrubbed(text, self._client)}; {_remedy(trouble)}")
+        return Failure(trouble, f"Kafka at {self.bootstrap}: {scrubbed(text, self._client)}; {remedy(trouble)}")
 
     def _admin(self) -> Any:
         if self._admin_client is None:
@@ -251,10 +255,10 @@ class KafkaLog:
             raise self._error(f"answer within {timeout_s:g} s", error) from error
         return {name: len(about.partitions) for name, about in found.items()}
 
-    def _await_topics(self) -> dict[str, int]:
+    def _await_topics(self, made: Sequence[str]) -> dict[str, int]:
         for _ in range(100):
             existing = self.topics()
-            if len(existing) == len(codec.TOPICS):
+            if all(topic in existing for topic in made):
                 return existing
             time.sleep(0.1)
         raise LogError(f"Kafka at {self.bootstrap} made topics and does not show them; look at its log")
@@ -264,9 +268,9 @@ class KafkaLog:
 
     def _error(self, asked: str, error: Any) -> LogError:
         cause = error.args[0]
-        trouble = _TROUBLES.get(cause.code(), Trouble.RETRY)
         return LogError(
-            f"Kafka at {self.bootstrap} was asked to {asked}: {scrubbed(cause.str(), self._client)}; {_remedy(trouble)}"
+            f"Kafka at {self.bootstrap} was asked to {asked}: {scrubbed(cause.str(), self._client)}; "
+            + remedy(_TROUBLES.get(cause.code(), Trouble.RETRY))
         )
 
     def __repr__(self) -> str:
@@ -335,13 +339,3 @@ def _topic_config(topic: str) -> dict[str, str]:
     days = KEEP_DAYS.get(topic)
     keep_ms = -1 if days is None else days * _DAY_MS
     return {"cleanup.policy": "delete", "retention.ms": str(keep_ms), "message.timestamp.type": APPENDED}
-
-
-def _remedy(trouble: Trouble) -> str:
-    if trouble is Trouble.REFUSED:
-        return f"correct {ENVIRON_PREFIX}* or the rights of this user"
-    if trouble is Trouble.MISSING:
-        return "`kappawatt schema register` makes the topics"
-    if trouble is Trouble.TOO_LARGE:
-        return "raise max.message.bytes of the topic"
-    return "start it, or correct KAPPAWATT_LOG (--log)"

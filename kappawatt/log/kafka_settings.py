@@ -3,12 +3,14 @@
 import re
 from collections.abc import Mapping
 
+from kappawatt import access
 from kappawatt.errors import SettingsError
 
-ENVIRON_PREFIX = "KAPPAWATT_KAFKA_"
+ENVIRON_PREFIX = access.KAFKA
 """`KAPPAWATT_KAFKA_SASL_PASSWORD` is the client's `sasl.password`, and so on."""
 _ALLOWED = ("security.", "sasl.", "ssl.", "enable.ssl.", "client.", "broker.", "socket.", "reconnect.", "https.")
 _SECRET = ("password", "secret", "key", "token", "username", "config", "pem", "assertion")
+_IN_A_FILE = ".file"
 
 
 def client_settings(environ: Mapping[str, str]) -> dict[str, str]:
@@ -17,9 +19,12 @@ def client_settings(environ: Mapping[str, str]) -> dict[str, str]:
     >>> client_settings({"KAPPAWATT_KAFKA_SECURITY_PROTOCOL": "SASL_SSL", "HOME": "/"})
     {'security.protocol': 'SASL_SSL'}
 
+    A secret may stand in a file: `KAPPAWATT_KAFKA_SASL_PASSWORD_FILE` names it.
+
     Raises:
-        SettingsError: A variable names something that is not to be set from outside.
+        SettingsError: A variable names something that is not to be set from outside, or a file that cannot be read.
     """
+    access.given(environ)
     found = {}
     for variable, value in environ.items():
         if not variable.startswith(ENVIRON_PREFIX) or not value:
@@ -29,8 +34,15 @@ def client_settings(environ: Mapping[str, str]) -> dict[str, str]:
             raise SettingsError(
                 f"environment variable {variable} sets {name!r}, which is not one of {', '.join(_ALLOWED)}…; unset it"
             )
-        found[name] = value
+        secret_in_file = name.endswith(_IN_A_FILE) and _is_secret(name)
+        found[name.removesuffix(_IN_A_FILE) if secret_in_file else name] = (
+            access.from_file(variable, value) if secret_in_file else value
+        )
     return found
+
+
+def _is_secret(name: str) -> bool:
+    return any(word in name for word in _SECRET)
 
 
 def scrubbed(text: str, client: Mapping[str, str]) -> str:
@@ -40,7 +52,7 @@ def scrubbed(text: str, client: Mapping[str, str]) -> str:
     'user me, password ***'
     """
     for name, value in client.items():
-        if any(word in name for word in _SECRET):
+        if _is_secret(name):
             text = text.replace(value, "***")
     return text
 

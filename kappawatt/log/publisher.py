@@ -185,7 +185,8 @@ class Publisher:
         """See that everything is there that sending needs; raises what is missing."""
         if self._producer is None:
             self.log.check()
-            self.log.ensure_topics(PARTITIONS)
+            needed = {each.topic for each in waiting} | {"dead_letter"}
+            self.log.ensure_topics(PARTITIONS, needed=needed)
             self._producer = self.log.producer()
         for topic in {each.topic for each in waiting} - self._known_ids.keys():
             self._known_ids[topic] = self._registry().register(topic)

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from kappawatt import access
 from kappawatt.errors import StoreError
 
 
@@ -22,15 +23,17 @@ class Address:
     def parse(cls, url: str, environ: Mapping[str, str] | None = None) -> "Address":
         """The address in `cassandra://HOST:PORT[,HOST:PORT]/KEYSPACE`.
 
-        KAPPAWATT_CASSANDRA_USERNAME, _PASSWORD and _CA_FILE (the authority's certificate: TLS) come from *environ*.
+        KAPPAWATT_CASSANDRA_USERNAME, _PASSWORD (or _PASSWORD_FILE) and _CA_FILE (the authority's certificate: TLS)
+        come from *environ*.
 
         Raises:
             StoreError: *url* does not look like this.
+            SettingsError: A variable cannot be used.
 
         >>> Address.parse("cassandra://db1:9042,db2/kappawatt", {}).hosts
         (('db1', 9042), ('db2', 9042))
         """
-        environ = os.environ if environ is None else environ
+        login = access.read(os.environ if environ is None else environ, access.CASSANDRA)
         rest = url.removeprefix("cassandra://")
         if "@" in rest:
             raise StoreError(
@@ -46,9 +49,9 @@ class Address:
         return cls(
             hosts=tuple((one[1].strip("[]"), int(one[2] or 9042)) for one in found if one),
             keyspace=keyspace,
-            username=environ.get("KAPPAWATT_CASSANDRA_USERNAME"),
-            password=environ.get("KAPPAWATT_CASSANDRA_PASSWORD"),
-            ca_file=environ.get("KAPPAWATT_CASSANDRA_CA_FILE"),
+            username=login.get("username"),
+            password=login.get("password"),
+            ca_file=login.get("ca_file"),
         )
 
     def __str__(self) -> str:

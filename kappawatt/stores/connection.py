@@ -29,7 +29,16 @@ from cassandra.protocol import (
 )
 from cassandra.query import BatchStatement, BatchType, BoundStatement, PreparedStatement, tuple_factory
 
-from cassandra import ConsistencyLevel, DriverException, OperationTimedOut, ReadTimeout, Unavailable, WriteTimeout
+from cassandra import (
+    AuthenticationFailed,
+    ConsistencyLevel,
+    DriverException,
+    OperationTimedOut,
+    ReadTimeout,
+    Unauthorized,
+    Unavailable,
+    WriteTimeout,
+)
 from kappawatt.errors import StoreError
 from kappawatt.stores import Row
 from kappawatt.stores.address import Address
@@ -160,6 +169,11 @@ class Connection:
         """Make the driver's errors ours."""
         try:
             yield
+        except Unauthorized as error:
+            raise StoreError(
+                f"store {self.address} refused ({action}): {_reason(error)}; `kappawatt rights cassandra` tells which "
+                "role may what"
+            ) from error
         except _PASSING as error:
             raise StoreError(
                 f"store {self.address} did not answer ({action}): {_reason(error)}; is Cassandra up there?"
@@ -267,7 +281,19 @@ def _reason(error: Exception) -> str:
 
 
 def _unreachable(address: Address, error: Exception) -> StoreError:
-    return StoreError(
-        f"store {address} cannot be reached: {_reason(error)}; start Cassandra there, or name another store with "
-        "--store or KAPPAWATT_STORE; user, password and TLS come from KAPPAWATT_CASSANDRA_USERNAME, _PASSWORD, _CA_FILE"
-    )
+    first = next(iter(error.errors.values()), error) if isinstance(error, NoHostAvailable) else error
+    if isinstance(first, AuthenticationFailed):
+        remedy = "correct KAPPAWATT_CASSANDRA_USERNAME and KAPPAWATT_CASSANDRA_PASSWORD"
+    elif "CERTIFICATE_VERIFY_FAILED" in str(first):
+        remedy = (
+            "KAPPAWATT_CASSANDRA_CA_FILE has to name the certificate of who signed the nodes', and the store's URL "
+            "addresses that they are for"
+        )
+    elif isinstance(first, FileNotFoundError | PermissionError | IsADirectoryError):
+        remedy = f"KAPPAWATT_CASSANDRA_CA_FILE={address.ca_file} has to be a file that can be read"
+    else:
+        remedy = (
+            "start Cassandra there, or name another store with --store or KAPPAWATT_STORE; "
+            "KAPPAWATT_CASSANDRA_USERNAME, _PASSWORD and _CA_FILE say as whom, and turn TLS on"
+        )
+    return StoreError(f"store {address} cannot be reached: {_reason(error)}; {remedy}")

@@ -1,11 +1,13 @@
 """The schema registry, any that speaks Confluent's API: the one door to it."""
 
 import json
+import os
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from kappawatt import access
 from kappawatt.errors import LogAway, LogError
 
 from .schemas import canonical, plain_type, schema
@@ -16,6 +18,15 @@ LEVEL = "FULL_TRANSITIVE"
 _UNKNOWN_FOR_S = 30.0
 _MAX_UNKNOWN = 4096
 _TOO_MANY, _OWN_FAULT = 429, 500  # HTTP: too many requests; from here on the server's own fault
+_REMEDIES = {
+    401: "correct KAPPAWATT_REGISTRY_USERNAME and KAPPAWATT_REGISTRY_PASSWORD",
+    403: "this user may not do that; one who may write has to run `kappawatt schema register`",
+}
+_UNTRUSTED = (
+    "KAPPAWATT_REGISTRY_CA_FILE has to name the certificate of who signed the registry's, "
+    "and KAPPAWATT_REGISTRY an address that it is for"
+)
+_UNREACHED = "is it running, and is KAPPAWATT_REGISTRY its address with the path of its API?"
 _CLIENT = {"timeout": 10, "max.retries": 2, "retries.wait.ms": 200, "retries.max.wait.ms": 1000}
 
 
@@ -23,10 +34,14 @@ class Registry:
     """Schemas by topic and by id.
 
     Args:
-        url: Of the API, with its path; a user and password in it are used and never shown.
+        url: Of the API, with its path.
         topic_prefix: Stands before each topic's name, and so before its subject's.
-        options: More settings of the client, such as `ssl.ca.location`.
+        environ: Where user, password and authority come from (see `access`); default: this process's.
         now: Seconds of a clock that only goes forward.
+
+    Raises:
+        LogError: *url* is none, or holds a user.
+        SettingsError: A variable cannot be used.
     """
 
     def __init__(
@@ -34,7 +49,7 @@ class Registry:
         url: str,
         *,
         topic_prefix: str = "",
-        options: Mapping[str, Any] | None = None,
+        environ: Mapping[str, str] | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.url = _public(url)
@@ -43,7 +58,13 @@ class Registry:
         self._ids: dict[str, int] = {}
         self._schemas: dict[int, dict[str, Any]] = {}
         self._unknown: dict[int, float] = {}
-        self._settings = _CLIENT | {"url": url} | dict(options or {})
+        if self.url != url:
+            raise LogError(
+                f"the URL of schema registry {self.url} holds a user, and URLs end up in logs and process lists; "
+                "set KAPPAWATT_REGISTRY_USERNAME and KAPPAWATT_REGISTRY_PASSWORD"
+            )
+        login = access.read(os.environ if environ is None else environ, access.REGISTRY)
+        self._settings = {**_CLIENT, "url": url, **_access_options(login)}
         self._client().close()
 
     def __repr__(self) -> str:
@@ -111,8 +132,7 @@ class Registry:
         try:
             return SchemaRegistryClient(self._settings)
         except (ValueError, TypeError) as error:
-            said = str(error).replace(str(self._settings["url"]), self.url)
-            raise LogError(f"schema registry {self.url} cannot be used: {said}; see KAPPAWATT_REGISTRY") from None
+            raise LogError(f"schema registry {self.url} cannot be used: {error}; see KAPPAWATT_REGISTRY") from None
 
     def _ask(self, question: str, *arguments: Any) -> Any:
         """The client's answer, None for 404; questions are rare, so no connection is kept."""
@@ -132,13 +152,13 @@ class Registry:
             busy = error.http_status_code == _TOO_MANY or error.http_status_code >= _OWN_FAULT
             raise (LogAway if busy else LogError)(
                 f"schema registry {self.url} answers {error.http_status_code}: {error.error_message}; "
-                "check its health, and the user and rights in KAPPAWATT_REGISTRY"
+                + _REMEDIES.get(error.http_status_code, "check its health, and the address in KAPPAWATT_REGISTRY")
             ) from error
         except Exception as error:
             # which HTTP library the client uses, and so what it raises, is the client's own affair
             raise LogAway(
                 f"schema registry {self.url} cannot be reached: {error or type(error).__name__}; "
-                "is it running, and is KAPPAWATT_REGISTRY its address with the path of its API?"
+                + (_UNTRUSTED if "CERTIFICATE_VERIFY_FAILED" in str(error) else _UNREACHED)
             ) from error
         finally:
             client.close()
@@ -184,6 +204,16 @@ def _parse(found: Any) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return parsed if isinstance(parsed, dict) else None
+
+
+def _access_options(login: Mapping[str, str]) -> dict[str, str]:
+    """The client's settings for a log-in."""
+    found = {}
+    if "username" in login:
+        found["basic.auth.user.info"] = f"{login['username']}:{login['password']}"
+    if "ca_file" in login:
+        found["ssl.ca.location"] = login["ca_file"]
+    return found
 
 
 def _public(url: str) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import kubernetes_validate
 
-from kappawatt import settings
+from kappawatt import rights, settings
 from kappawatt.errors import SettingsError
 
 Object = dict[str, Any]
@@ -210,6 +210,26 @@ def holds_no_secret(things: list[Object]) -> list[str]:
     return wrong
 
 
+def comes_as_itself(things: list[Object]) -> list[str]:
+    """Where servers ask for a log-in, each program has that of its own role and no other's."""
+    roles = {role.name for role in rights.ROLES}
+    given = {
+        thing["metadata"]["name"]: [
+            source["secretRef"]["name"] for source in container.get("envFrom", []) if "secretRef" in source
+        ]
+        for _, thing, _, container in containers(things)
+        if container["name"] == OURS
+    }
+    if not any(given.values()):
+        return []
+    wrong = [f"{name} is no role of kappawatt.rights" for name in given if name not in roles]
+    return wrong + [
+        f"{name} logs in by {' and '.join(secrets) or 'nothing'}"
+        for name, secrets in given.items()
+        if secrets != [f"{name}-credentials"]
+    ]
+
+
 def denies_what_is_not_allowed(things: list[Object]) -> list[str]:
     """Each namespace with pods refuses all traffic that no other policy allows."""
     denied = {
@@ -333,6 +353,7 @@ POLICIES: tuple[Policy, ...] = (
     outlives_a_drained_node,
     names_its_image,
     holds_no_secret,
+    comes_as_itself,
     denies_what_is_not_allowed,
     lets_only_the_flow_reach_the_flow,
     starts_the_flow_as_one,

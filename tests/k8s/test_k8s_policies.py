@@ -151,6 +151,12 @@ PLANTED: list[tuple[str, str, Plant]] = [
         "a password in an address",
         lambda t: settings(t).update(KAPPAWATT_REGISTRY="https://me:hush@registry"),
     ),
+    (
+        "comes_as_itself",
+        "the flow's log-in for the page",
+        lambda t: container(t, "Deployment", "dash")["envFrom"].append({"secretRef": {"name": "flow-credentials"}}),
+    ),
+    ("comes_as_itself", "no log-in", lambda t: container(t, "Job", "intensity")["envFrom"].pop()),
     ("denies_what_is_not_allowed", "no policy", without_deny),
     (
         "lets_only_the_flow_reach_the_flow",

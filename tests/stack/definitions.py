@@ -2,6 +2,9 @@
 
 import base64
 import http.client
+import os
+import re
+import shutil
 import socket
 import string
 import struct
@@ -20,6 +23,19 @@ QUIET = ["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-Dorg.slf4j.simpleLog
 
 class StackError(Exception):
     """What is wrong and what to do, in words for a person."""
+
+
+def find_java() -> str:
+    """Path of a Java 17, the only version that Cassandra 5.0 and the registry both run on."""
+    home = os.environ.get("JAVA_HOME")
+    candidates = [Path(home, "bin/java")] if home else []
+    candidates += [Path(found)] if (found := shutil.which("java")) else []
+    candidates += sorted(Path("/usr/lib/jvm").glob("*17*/bin/java"))
+    for java in (path for path in candidates if path.exists()):
+        banner = subprocess.run([java, "-version"], capture_output=True, text=True, check=False, timeout=60).stderr
+        if re.search(r'version "17[."]', banner):
+            return str(java)
+    raise StackError("Java 17 is not on this machine: apt-get install openjdk-17-jre-headless")
 
 
 def mark(name: str) -> str:

@@ -18,7 +18,6 @@ import hashlib
 import json
 import os
 import random
-import re
 import shutil
 import signal
 import socket
@@ -30,7 +29,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from definitions import HERE, HOME, LIB, SERVERS, Server, StackError, mark
+from definitions import HERE, HOME, LIB, SERVERS, Server, StackError, find_java, mark
 
 ENV = HOME / "env"
 # Below Linux's range for outgoing connections (32768 and up): a port from there may be taken, even by a client that
@@ -43,19 +42,6 @@ def say(text: str) -> None:
 
 
 # --- what they need ---------------------------------------------------------------------------------------------------
-
-
-def find_java() -> str:
-    """Path of a Java 17, the only version that Cassandra 5.0 and the registry both run on."""
-    home = os.environ.get("JAVA_HOME")
-    candidates = [Path(home, "bin/java")] if home else []
-    candidates += [Path(found)] if (found := shutil.which("java")) else []
-    candidates += sorted(Path("/usr/lib/jvm").glob("*17*/bin/java"))
-    for java in (path for path in candidates if path.exists()):
-        banner = subprocess.run([java, "-version"], capture_output=True, text=True, check=False, timeout=60).stderr
-        if re.search(r'version "17[."]', banner):
-            return str(java)
-    raise StackError("Java 17 is not on this machine: apt-get install openjdk-17-jre-headless")
 
 
 def fetch_jars() -> None:

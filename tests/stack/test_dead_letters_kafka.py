@@ -77,7 +77,10 @@ def test_reading_commits_nothing(flags: list[str], kafka_address: str, capsys: p
 def test_topic_that_is_missing_is_named(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["dead", "ls", *flags[:-1], "another-"]) == 1
 
-    assert "has no topic another-dead_letter; `kappawatt schema register`" in capsys.readouterr().err
+    assert (
+        "has no topic another-dead_letter that this user may see; `kappawatt schema register`"
+        in capsys.readouterr().err
+    )
 
 
 def test_empty_topic_has_no_letters(
