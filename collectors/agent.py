@@ -20,6 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
+from kappawatt import logs
 from kappawatt.commands import base
 from kappawatt.errors import KappawattError, SourceGone
 from kappawatt.log.locks import DeviceLock
@@ -332,8 +333,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         "spool_max_days",
         "probes",
         "metrics",
+        "log_format",
     )
     settings = load(base.given_flags(parser.parse_args(argv)))
+    logs.begin(settings, "collect host")
     logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("kappawatt").setLevel(logging.INFO)  # not the clients': they tell every request
     stop = threading.Event()

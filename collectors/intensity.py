@@ -11,7 +11,7 @@ import argparse
 import sys
 from collections.abc import Iterable, Sequence
 
-from kappawatt import grid, static_intensity
+from kappawatt import grid, logs, static_intensity
 from kappawatt.commands import base
 from kappawatt.errors import SettingsError
 from kappawatt.settings import Settings, load, masked
@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="kappawatt collect intensity", description="publish the bundled yearly grid intensity of all countries"
     )
-    base.add_settings(parser, "log", "registry", "topic_prefix", "spool")
+    base.add_settings(parser, "log", "registry", "topic_prefix", "spool", "log_format")
     parser.add_argument("--zone", action="append", help="only this zone and what it falls back to; may be repeated")
     parser.add_argument("--print", action="store_true", help="print the values instead of publishing them")
     arguments = parser.parse_args(argv)
@@ -62,8 +62,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"{record.zone}\t{record.intensity_g_per_kwh:g} g/kWh\t{record.revision}\t{record.dataset}")
         return 0
     settings = load(base.given_flags(arguments))
+    logs.begin(settings, "collect intensity")
     count = publish(settings, arguments.zone)
-    print(f"{count} intensity records written to {masked(settings.log)} (Ember, CC BY 4.0)", file=sys.stderr)
+    base.say(f"{count} intensity records written to {masked(settings.log)} (Ember, CC BY 4.0)")
     return 0
 
 

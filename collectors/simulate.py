@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from kappawatt import logs
 from kappawatt.commands import base
 from kappawatt.errors import SettingsError
 from kappawatt.settings import load, masked
@@ -44,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The program; the exit code."""
     arguments = _parser().parse_args(argv)
     settings = load(base.given_flags(arguments))
+    logs.begin(settings, "collect simulate")
     now_us = time.time_ns() // 1_000
     duration_s = _seconds(arguments.duration)
     fleet = SimulateSettings(
@@ -70,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             count += 1
             if arguments.realtime:
                 sink.flush()
-    print(f"{count} simulated records written to {masked(settings.log)}", file=sys.stderr)
+    base.say(f"{count} simulated records written to {masked(settings.log)}")
     return 0
 
 
@@ -84,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="kappawatt collect simulate", description="make the records of a simulated fleet, labelled so"
     )
-    base.add_settings(parser, "log", "registry", "topic_prefix", "spool")
+    base.add_settings(parser, "log", "registry", "topic_prefix", "spool", "log_format")
     parser.add_argument("--hosts", type=int, default=6, help="hosts [6]")
     parser.add_argument("--runs", type=int, default=3, help="trainings at a time [3]")
     parser.add_argument("--gpus", type=int, default=8, help="GPUs a host [8]")

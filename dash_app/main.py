@@ -3,13 +3,14 @@
 import logging
 import os
 import socket
-import sys
 import threading
 import webbrowser
 from typing import Protocol
 
 import uvicorn
 
+from kappawatt import logs
+from kappawatt.commands import base
 from kappawatt.errors import SettingsError
 
 from .app import LOCAL_HOSTS, build
@@ -57,9 +58,16 @@ def run(settings: Settings) -> int:
     reader = Reader(settings.store)
     _, served = build(reader, log=settings.log, hosts=hosts)
     server = uvicorn.Server(
-        uvicorn.Config(served, log_level="warning", access_log=False, ws="none", timeout_graceful_shutdown=3)
+        uvicorn.Config(
+            served,
+            log_level="warning",
+            log_config=None if logs.in_json() else uvicorn.config.LOGGING_CONFIG,
+            access_log=False,
+            ws="none",
+            timeout_graceful_shutdown=3,
+        )
     )
-    print(f"kappawatt: the page is at {address} (Ctrl-C ends it)", file=sys.stderr, flush=True)
+    base.say(f"the page is at {address} (Ctrl-C ends it)")
     if settings.open_browser:
         threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
     try:

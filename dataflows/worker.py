@@ -14,6 +14,7 @@ from typing import Protocol
 from bytewax.recovery import RecoveryConfig
 from bytewax.run import cli_main
 
+from kappawatt import logs
 from kappawatt.emissions.job import emissions_job
 from kappawatt.emissions.names import SHARDS, SINK_PARTS
 from kappawatt.emissions.rings import with_journals
@@ -142,7 +143,7 @@ def serve_metrics(settings: FlowSettings, index: int = 0) -> None:
 
 def child(settings: FlowSettings, place: Place, parent: int, open_store: Callable[[str], Store]) -> None:
     """Entry of a spawned process: ends with its parent."""
-    logging.basicConfig(level=logging.INFO, format=f"%(levelname)s flow[{place.index}]: %(message)s")
+    logs.go_on("flow", place.index, f"%(levelname)s flow[{place.index}]: %(message)s")
     faulthandler.enable()
     threading.Thread(target=_end_with, args=(parent,), name="parent", daemon=True).start()
     serve_metrics(settings, place.index)

@@ -12,6 +12,7 @@ from kappawatt.errors import SettingsError
 
 KAFKA, REGISTRY, CASSANDRA = "KAPPAWATT_KAFKA_", "KAPPAWATT_REGISTRY_", "KAPPAWATT_CASSANDRA_"
 _IN_A_FILE = "_FILE"
+_TESTS = "KAPPAWATT_TEST_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +87,15 @@ def read(environ: Mapping[str, str], prefix: str) -> dict[str, str]:
 
 
 def check_name(variable: str) -> bool:
-    """Whether *variable* is about access.
+    """Whether *variable* is about access, or for the tests.
 
     Raises:
         SettingsError: It looks so, and is unknown; the nearest known one is named.
     """
     if not variable.startswith((REGISTRY, CASSANDRA)):
-        return variable.startswith(KAFKA)  # the client knows more options than we; it refuses what it does not know
+        return variable.startswith(
+            (KAFKA, _TESTS)
+        )  # the client knows more options than we; it refuses what it does not know
     known = [name for each in VARIABLES for name in _names(each)]
     if variable not in known:
         close = difflib.get_close_matches(variable, known, n=1, cutoff=0)

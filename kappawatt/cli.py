@@ -1,6 +1,7 @@
 """The program `kappawatt`: one parser, one place where errors become messages and exit codes."""
 
 import argparse
+import logging
 import os
 import signal
 import sys
@@ -68,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KappawattError as error:
         if os.environ.get("KAPPAWATT_DEBUG"):
             raise
-        base.say(str(error))
+        base.say(str(error), logging.ERROR)
         return base.USAGE if isinstance(error, SettingsError) else base.FAILED
 
 

@@ -23,8 +23,6 @@ from kappawatt.errors import SettingsError
 T = TypeVar("T")
 
 PREFIX = "KAPPAWATT_"
-PASSED_THROUGH = "KAPPAWATT_TEST_"
-"""Names that begin so are for the tests."""
 CONTROL = ("KAPPAWATT_CONFIG", "KAPPAWATT_DEBUG", "KAPPAWATT_DASH_INSECURE", "KAPPAWATT_RUN_ID", "KAPPAWATT_JOIN")
 """Names that are read but are no settings: the TOML file, tracebacks on, a page for everybody, the run of a child
 process and the host where it is measured."""
@@ -105,6 +103,9 @@ class Settings:
     )
     metrics: str | None = _setting(
         None, unit="address", help="HOST:PORT that serves /metrics for Prometheus, of flow and host agent; unset: none"
+    )
+    log_format: str = _setting(
+        "text", unit="text", help="what flow, collectors and page say on stderr: text, or json, an object a line"
     )
     dash_host: str = _setting("127.0.0.1", unit="address", help="address that the page listens on")
     dash_port: int = _setting(8050, unit="port", help="port that the page listens on", least=0)
@@ -304,12 +305,7 @@ def _from_environ(environ: Mapping[str, str]) -> dict[str, str]:
         if variable in known:
             if text:  # an empty variable is how a shell or a manifest says "not set"
                 found[known[variable]] = text
-        elif (
-            variable.startswith(PREFIX)
-            and variable not in CONTROL
-            and not variable.startswith(PASSED_THROUGH)
-            and not access.check_name(variable)
-        ):
+        elif variable.startswith(PREFIX) and variable not in CONTROL and not access.check_name(variable):
             raise SettingsError(f"environment variable {variable} is unknown{_nearest(variable, (*known, *CONTROL))}")
     return found
 

@@ -22,7 +22,7 @@ MAX_LINES = 350
 # Who may import whom inside the library: a room uses the rooms of the rows above its own, and itself. What is in no row
 # stands above all of them: track(), the recorder, the commands.
 LAYERS = (
-    {"access", "errors", "units", "resources", "settings", "programs", "retry", "grid", "text"},
+    {"access", "errors", "logs", "units", "resources", "settings", "programs", "retry", "grid", "text"},
     {"wire", "stream"},
     {"ledger"},
     {"emissions"},

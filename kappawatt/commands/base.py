@@ -2,11 +2,13 @@
 
 import argparse
 import json
+import logging
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from kappawatt import logs
 from kappawatt import settings as settings_
 from kappawatt.settings import Settings
 
@@ -58,8 +60,11 @@ def given_flags(args: argparse.Namespace) -> dict[str, object]:
     return {name.removeprefix("setting_"): value for name, value in vars(args).items() if name.startswith("setting_")}
 
 
-def say(text: str) -> None:
-    """A message for the person, on stderr."""
+def say(text: str, level: int = logging.INFO) -> None:
+    """A message for the person, on stderr; *level* is for programs that speak JSON."""
+    if logs.in_json():
+        logging.getLogger("kappawatt").log(level, "%s", text)
+        return
     _end_progress()
     print(f"kappawatt: {text}", file=sys.stderr, flush=True)
 

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from kappawatt import programs
+from kappawatt import logs, programs
 from kappawatt import settings as settings_
 from kappawatt.commands import base
 from kappawatt.settings import Settings
@@ -62,6 +62,7 @@ def _add_flow(commands: Any) -> None:
         "idle_s",
         "epoch_s",
         "max_device_power_w",
+        "log_format",
     )
 
 
@@ -88,10 +89,11 @@ def _add_dash(commands: Any) -> None:
         examples=["kappawatt dash", "kappawatt dash --port 0 --no-open"],
     )
     dash.add_argument("--no-open", action="store_true", help="do not open a browser")
-    base.add_settings(dash, "store", "log", "dash_host", "dash_port", strip="dash_")
+    base.add_settings(dash, "store", "log", "dash_host", "dash_port", "log_format", strip="dash_")
 
 
 def _flow(args: argparse.Namespace, settings: Settings) -> int:
+    logs.begin(settings, "flow", settings.member if settings.members > 1 else None)
     run = programs.load("dataflows.main").run
     return int(run(settings_.flow_settings(settings, until_end=args.until_end, rebuild=args.rebuild)))
 
@@ -102,5 +104,6 @@ def _collect(args: argparse.Namespace, settings: Settings) -> int:
 
 
 def _dash(args: argparse.Namespace, settings: Settings) -> int:
+    logs.begin(settings, "dash")
     run = programs.load("dash_app.main").run
     return int(run(settings_.dash_settings(settings, open_browser=not args.no_open)))
