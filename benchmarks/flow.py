@@ -1,6 +1,6 @@
 """Readings that one core of the whole flow takes a second: log of 11-device ticks in, every table of the store out.
 
-    python benchmarks/flow.py [--ticks 1000000] [--devices 11] [--processes 1] [--epoch-s 1.0]
+    python benchmarks/flow.py [--ticks 1000000] [--devices 11] [--processes 1] [--epoch-s 0.5]
 
 Makes the log (make_log.py), runs `kappawatt flow --until-end` over it into SQLite as a process of its own, compares
 runs' energies and the number of repeats with what the log holds, and prints JSON. CPU seconds are user + system of
@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--ticks", type=int, default=1_000_000)
     parser.add_argument("--devices", type=int, default=11, choices=range(1, 12))
     parser.add_argument("--processes", type=int, default=1)
-    parser.add_argument("--epoch-s", type=float, default=1.0)
+    parser.add_argument("--epoch-s", type=float, default=0.5)
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         log, empty = Path(folder, "log"), Path(folder, "empty")

@@ -1,5 +1,7 @@
 """Any job on Bytewax: the only place where the two meet."""
 
+import math
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -12,23 +14,36 @@ from bytewax.operators import StatefulBatchLogic
 from bytewax.outputs import FixedPartitionedSink
 
 from kappawatt.errors import StateError
-from kappawatt.stream.job import Ending, Item, Job, Logic, Part, Source, Step
+from kappawatt.stream.job import Ending, Item, Job, Logic, Part, Releasing, Source, Step
 from kappawatt.stream.outbox import Outlet
 
+from .pace import Pace
 from .process import logged
+
+INTERVAL = timedelta(0)
+"""What Bytewax is told with a pace: an epoch ends with every poll."""
+
+_LONGEST_WAIT_S = 1.0  # without a pace
 
 
 def _untold(why: str) -> None:
     """The exception says it as well."""
 
 
-def dataflow(job: Job, sink: FixedPartitionedSink, lost: Callable[[str], None] = _untold) -> Dataflow:
+def dataflow(
+    job: Job, sink: FixedPartitionedSink, lost: Callable[[str], None] = _untold, pace: Pace | None = None
+) -> Dataflow:
     """*job* as a dataflow. Step ids and keys are part of the state's format: they never change.
 
-    *lost* is told why a kept state cannot be used, before this process ends by it.
+    Args:
+        job: What to run.
+        sink: Where its outlets go.
+        lost: Is told why a kept state cannot be used, before this process ends by it.
+        pace: When parts are polled, with `INTERVAL` as Bytewax's epoch interval; None: they are polled one read after
+            the other, and epochs pass by Bytewax's clock.
     """
     flow = Dataflow(job.name)
-    items = op.merge("inputs", *(op.input(source.step_id, flow, JobSource(source)) for source in job.sources))
+    items = op.merge("inputs", *(op.input(source.step_id, flow, JobSource(source, pace)) for source in job.sources))
     outlets = [op.filter("rows", items, _is_outlet)]
     for step in job.steps:
         made = _step(step, items, lost)
@@ -53,8 +68,8 @@ def _is_outlet(item: Item) -> bool:
 class JobSource(FixedPartitionedSource):  # type: ignore[misc]  # bytewax has no types that mypy can follow
     """A source of a job."""
 
-    def __init__(self, source: Source) -> None:
-        self._source = source
+    def __init__(self, source: Source, pace: Pace | None = None) -> None:
+        self._source, self._pace = source, pace
 
     def list_parts(self) -> list[str]:
         """The fixed parts."""
@@ -63,7 +78,8 @@ class JobSource(FixedPartitionedSource):  # type: ignore[misc]  # bytewax has no
     @logged
     def build_part(self, step_id: str, for_part: str, resume_state: Any) -> "SourcePart":
         """One part, at its kept place."""
-        return SourcePart(self._source.build(for_part, resume_state))
+        part = self._source.build(for_part, resume_state)
+        return SourcePart(part) if self._pace is None else PacedPart(part, self._pace)
 
 
 class SourcePart(StatefulSourcePartition):  # type: ignore[misc]  # as above
@@ -79,14 +95,14 @@ class SourcePart(StatefulSourcePartition):  # type: ignore[misc]  # as above
         self._awake: datetime | None = None
 
     def __repr__(self) -> str:
-        return f"<SourcePart {self._part!r}>"
+        return f"<{type(self).__name__} {self._part!r}>"
 
     @logged
     def next_batch(self) -> list[Item]:
         """What there is now."""
         began = datetime.now(UTC)
-        items = self._part.next_batch()
-        self._awake = began + timedelta(seconds=self._part.wait_s())
+        items = self._take()
+        self._awake = began + timedelta(seconds=self._wait_s())
         return items
 
     def next_awake(self) -> datetime | None:
@@ -101,6 +117,53 @@ class SourcePart(StatefulSourcePartition):  # type: ignore[misc]  # as above
     def close(self) -> None:
         """Give back what is held."""
         self._part.close()
+
+    def _take(self) -> list[Item]:
+        return self._part.next_batch()
+
+    def _wait_s(self) -> float:
+        return min(self._part.wait_s(), _LONGEST_WAIT_S)
+
+
+class PacedPart(SourcePart):
+    """A part of which every poll is an epoch: it reads for as long as its pace allows, or only releases."""
+
+    def __init__(self, part: Part, pace: Pace) -> None:
+        super().__init__(part)
+        self._pace = pace
+        self._over = self._only_release = False
+        self._began_s = math.inf
+        self._lasted_s = {False: 0.0, True: 0.0}  # of the last epoch that read, and of the last that only released
+
+    def close(self) -> None:
+        """Give back what is held; nobody waits for it."""
+        self._pace.note(self, behind=False)
+        super().close()
+
+    def _take(self) -> list[Item]:
+        began_s = time.monotonic()
+        self._lasted_s[not self._only_release] = max(0.0, began_s - self._began_s)
+        self._began_s = began_s
+        if self._over:
+            raise StopIteration
+        if self._only_release and self._part.wait_s() > 0 and isinstance(self._part, Releasing):
+            return self._part.release()
+        until_s = began_s + self._pace.budget_s()
+        items = more = self._part.next_batch()
+        while more and self._part.wait_s() == 0 and time.monotonic() < until_s:
+            try:
+                more = self._part.next_batch()
+            except StopIteration:
+                self._over = True
+                break
+            items = items + more
+        self._pace.note(self, behind=self._over or self._part.wait_s() == 0)
+        return items
+
+    def _wait_s(self) -> float:
+        lasted_s = self._lasted_s[self._only_release]
+        self._only_release = not self._only_release
+        return self._pace.wait_s(self._part.wait_s(), release=self._only_release, lasted_s=lasted_s)
 
 
 class KeyLogic(StatefulBatchLogic):  # type: ignore[misc]  # as above

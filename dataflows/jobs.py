@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,8 @@ from kappawatt.errors import KappawattError
 from kappawatt.stream.job import Job, Runtime
 from kappawatt.stream.target import Target, write_outlet
 
-from .engine import dataflow
+from .engine import INTERVAL, dataflow
+from .pace import Pace
 from .process import WATCHDOG, Gates, Process
 from .signals import stop_on_signals
 from .sinks import OutletSink
@@ -42,9 +42,10 @@ def run(
         folder.prepare(identity, parts=1, why=why, stale_below=None)
         fence = target.raise_fence(time.time_ns() // 1_000)
         job = make_job(Process(Gates(folder.gates())))
+        sink = OutletSink([_PART], lambda: (target, NoLetters()), write_outlet, fence)
         cli_main(
-            dataflow(job, OutletSink([_PART], lambda: (target, NoLetters()), write_outlet, fence), folder.give_up),
-            epoch_interval=timedelta(seconds=epoch_s),
+            dataflow(job, sink, folder.give_up, Pace(epoch_s)),
+            epoch_interval=INTERVAL,
             recovery_config=folder.recovery(),
         )
     finally:

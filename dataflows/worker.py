@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
 
@@ -25,8 +24,9 @@ from kappawatt.stores import Store
 from kappawatt.stores.outlets import write_outlet
 from kappawatt.wire.decode import SampleDecoder
 
-from .engine import dataflow
+from .engine import INTERVAL, dataflow
 from .homes import Home, open_home
+from .pace import Pace
 from .process import WATCHDOG, Marks, Process, collect_rarely
 from .signals import stop_on_signals
 from .sinks import OutletSink
@@ -103,11 +103,12 @@ def work(settings: FlowSettings, place: Place, open_store: Callable[[str], Store
     )
     sink = OutletSink(SINK_PARTS, lambda: (opened_store(), home.letters()), write_outlet, place.fence)
     alone = len(place.addresses) < 2
+    pace = Pace(settings.epoch_s, None if alone else place.gates, str(place.index))
     cli_main(
-        dataflow(with_journals(job, config), sink, state.give_up),
+        dataflow(with_journals(job, config), sink, state.give_up, pace),
         process_id=None if alone else place.index,
         addresses=None if alone else place.addresses,
-        epoch_interval=timedelta(seconds=settings.epoch_s),
+        epoch_interval=INTERVAL,
         recovery_config=state.recovery(),
     )
 

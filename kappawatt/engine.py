@@ -29,7 +29,7 @@ def run(
         state: Folder of the kept state; made anew if it belongs to another store, log or version.
         log: What the job reads, in words: state of another log is not used.
         state_version: Of all snapshots together.
-        epoch_s: Time between two commits.
+        epoch_s: Time between two reads of the log.
         rebuild: Forget the state and read the whole log again; rows are replaced, those of keys that do not come
             again stay.
 

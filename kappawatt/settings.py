@@ -86,8 +86,8 @@ class Settings:
     max_device_power_w: float = _setting(
         1e6, unit="W", help="more than one device can draw: such samples are rejected", above=0
     )
-    epoch_s: float | None = _setting(
-        None, unit="s", help="time between two commits; default 0.5 for file:, else 1.0", above=0
+    epoch_s: float = _setting(
+        0.5, unit="s", help="time between two reads of the log; rows are shown right after each", above=0
     )
     idle_s: float = _setting(
         10.0, unit="s", help="silence after which a source no longer holds the watermark back", above=0
@@ -134,7 +134,7 @@ class FlowSettings:
     """Read a bounded log to its end, write final rows, exit."""
     rebuild: bool = False
     """Forget the state and read the whole log again."""
-    epoch_s: float = 1.0
+    epoch_s: float = 0.5
     lateness_s: float = 900.0
     lease_s: float = 900.0
     close_s: float = 172_800.0
@@ -196,8 +196,7 @@ def load_with_origins(flags: Mapping[str, object] | None = None, *, environ: Map
 
 
 def flow_settings(settings: Settings, *, until_end: bool = False, rebuild: bool = False) -> FlowSettings:
-    """The flow's part of *settings*, with what depends on the home filled in."""
-    embedded = settings.log.startswith("file:")
+    """The flow's part of *settings*, with what depends on others filled in."""
     return FlowSettings(
         log=settings.log,
         registry=settings.registry,
@@ -212,7 +211,7 @@ def flow_settings(settings: Settings, *, until_end: bool = False, rebuild: bool 
         metrics=settings.metrics,
         until_end=until_end,
         rebuild=rebuild,
-        epoch_s=settings.epoch_s or (0.5 if embedded else 1.0),
+        epoch_s=settings.epoch_s,
         lateness_s=settings.lateness_s,
         lease_s=settings.lease_s,
         close_s=settings.close_s,

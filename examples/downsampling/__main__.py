@@ -18,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--log", type=Path, required=True, help="folder of Avro files, each a source partition")
     parser.add_argument("--store", type=Path, required=True, help="SQLite file of the rows")
     parser.add_argument("--until-end", action="store_true", help="read what is there, give final rows, end")
-    parser.add_argument("--epoch-s", type=float, default=0.5, help="time between two commits")
+    parser.add_argument("--epoch-s", type=float, default=0.5, help="time between two reads of the log")
     parser.add_argument("--width-s", type=float, default=60.0, help="length of a window")
     parser.add_argument("--lateness-s", type=float, default=15.0, help="how long after its end it takes readings")
     options = parser.parse_args(arguments)

@@ -1,5 +1,6 @@
 """Reading of intensity and run events, in one part; its ticks also release the rows of keys that nobody addressed."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -95,6 +96,7 @@ class ControlReading:
                 self._wait_s = 0.0
                 items.extend(self._take(topic, batch))
         if self._wait_s and self._left > 0 and self._at_end():
+            self._wait_s = math.inf
             items += self._note_end()
         return items
 
@@ -108,7 +110,7 @@ class ControlReading:
         return (STATE_VERSION, positions, self._intensity.dump())
 
     def wait_s(self) -> float:
-        """Soon."""
+        """Soon, until all is read."""
         return self._wait_s
 
     def ended(self) -> bool:

@@ -1,5 +1,6 @@
 """Reading of samples: a bucket decodes, deduplicates, cuts and sums up before anything is exchanged."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +24,7 @@ _AHEAD_US = 2 * 60 * US_PER_S  # what one bucket reads ahead of another is open 
 _LETTER_BYTES = 1_000  # what a letter costs beside its payload, until it is written
 _REPORT_US = 60 * US_PER_S  # how often shards hear of the watermark: windows become final up to so much later
 _LINGER_S = 0.05
+_BEHIND_US = 2 * US_PER_S  # records that have lain in the log for so long are a backlog
 
 
 def source(
@@ -93,6 +95,7 @@ class SampleReading:
         self._dead: list[DeadLetter] = []
         self._bytes = 0
         self._ended = False
+        self._has_backlog = True  # until something is read
         self._wait_s = 0.0
 
     def __repr__(self) -> str:
@@ -106,10 +109,14 @@ class SampleReading:
             return []
         batches = self.reader.poll(self._newest)
         items = [item for batch in batches for item in self._take(batch)]
-        self._alignment.note(self._name, self._come_to(), self._bytes, now_us)
+        come_to = self._come_to()
+        self._alignment.note(self._name, come_to, self._bytes, now_us)
         self._bytes = 0
         if batches:
             self._wait_s = 0.0
+            self._has_backlog = any(self._is_backlog(batch) for batch in batches)
+        elif come_to is None or not self._has_backlog:
+            self._wait_s = math.inf
         return items + self._report()
 
     def fix(self, outbox: Outbox) -> Any:
@@ -121,7 +128,7 @@ class SampleReading:
         return (STATE_VERSION, self.reader.dump(), self.bucket.dump(), self.told_us)
 
     def wait_s(self) -> float:
-        """Nothing while there is more to read, else a linger that lets batches grow."""
+        """Nothing while there is more to read, soon while others must read first or a backlog is on its way here."""
         return self._wait_s
 
     def ended(self) -> bool:
@@ -160,6 +167,10 @@ class SampleReading:
             self._clock(batch.partition).advance(count.newest_us)
         frames = [(self._shards[shard], frame) for shard, frame in verdict.frames]
         return frames + [(self._shards[shard], suspect) for shard, suspect in verdict.suspects]
+
+    def _is_backlog(self, batch: Batch) -> bool:
+        newest_us = int(batch.append_us[-1]) if len(batch.append_us) else 0
+        return newest_us < self._runtime.now_us() - _BEHIND_US
 
     def _note_idle_time(self) -> None:
         """While shards hold us for idle, the others may have told them of any time up to now.

@@ -34,4 +34,4 @@ class LedgerConfig:
     rebuilding: bool = False
     zones: int = 255
     names: int = 1 << 16
-    shards: int = 32
+    shards: int = 16

@@ -38,8 +38,8 @@ from kappawatt.stream.table import Column, reduce_by_key
 
 Ints = NDArray[np.int64]
 
-_ORDERS = 32
-"""Slots priced anew in the store by one flush of one shard: of all 32 shards 61,440 rows, some 2 s of SQLite."""
+_ORDERS = 64
+"""Slots priced anew in the store by one flush of one shard: of all 16 shards 61,440 rows, some 2 s of SQLite."""
 
 
 class _Part(Protocol):

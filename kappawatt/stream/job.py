@@ -43,13 +43,21 @@ class Part(Protocol):
         """What there is now. Raises StopIteration when there will be no more."""
 
     def wait_s(self) -> float:
-        """How long the next poll can wait."""
+        """How long the next poll can wait: 0 if there is more to read by now, inf if the next epoch will do."""
 
     def snapshot(self) -> Any:
         """Plain state, independent of later changes, at the end of an epoch."""
 
     def close(self) -> None:
         """Give back what is held."""
+
+
+@runtime_checkable
+class Releasing(Protocol):
+    """A `Part` that can give what the last commit made final and read nothing: so rows need not wait for more input."""
+
+    def release(self) -> list[Item]:
+        """In place of `next_batch`, in an epoch that brings nothing new."""
 
 
 class Logic(Protocol):

@@ -9,6 +9,8 @@ from kappawatt.stream.ticks import Ticks
 DRAIN_EPOCHS = 3
 """Epochs that a drain lets pass: rows leave in the one after their snapshot, those of a second step one later."""
 
+_PATIENCE_S = 0.05
+
 
 class Reading(Protocol):
     """What differs from source to source."""
@@ -20,7 +22,7 @@ class Reading(Protocol):
         """The epoch is over: put what it changed into the outbox, and give the plain state."""
 
     def wait_s(self) -> float:
-        """How long the next read can wait."""
+        """How long the next read can wait: 0 if there is more by now, inf if the next epoch will do."""
 
     def ended(self) -> bool:
         """Whether all of a bounded log was read."""
@@ -47,13 +49,16 @@ class EpochPart:
     def __repr__(self) -> str:
         return f"<EpochPart {self._name} {self.reading!r}>"
 
+    def release(self) -> list[Item]:
+        """Committed changes, and ticks for those that have some."""
+        if not self._fresh_epoch:
+            return []
+        self._fresh_epoch = False
+        return [*self._ticks.begin(), *((self._name, outlet) for outlet in self.outbox.release())]
+
     def next_batch(self) -> list[Item]:
         """Committed changes first, then one read's worth."""
-        out: list[Item] = []
-        if self._fresh_epoch:
-            self._fresh_epoch = False
-            out.extend(self._ticks.begin())
-            out.extend((self._name, outlet) for outlet in self.outbox.release())
+        out = self.release()
         if self._runtime.stopping():
             if self._draining <= 0:
                 raise StopIteration
@@ -67,7 +72,9 @@ class EpochPart:
         return out + items
 
     def wait_s(self) -> float:
-        """How long the next poll can wait."""
+        """How long the next poll can wait: not at all for the few epochs that pass before it goes."""
+        if self._runtime.stopping() or self.reading.ended():
+            return 0.0 if self._end_epochs <= DRAIN_EPOCHS else _PATIENCE_S
         return self.reading.wait_s()
 
     def snapshot(self) -> Any:

@@ -129,11 +129,6 @@ def test_flow_state_lies_beside_the_sqlite_file() -> None:
     assert settings.flow_settings(given).state == "/data/l.sqlite.state"
 
 
-@pytest.mark.parametrize(("log", "epoch_s"), [("file:x", 0.5), ("kafka://h:9", 1.0)])
-def test_flow_epoch_depends_on_the_home(log: str, epoch_s: float) -> None:
-    assert settings.flow_settings(settings.Settings(log=log)).epoch_s == epoch_s
-
-
 @pytest.mark.parametrize(
     ("value", "shown"),
     [("http://u:p@h/x", "http://***@h/x"), ("sqlite:a@b", "sqlite:a@b"), (None, "-"), (3, "3")],
