@@ -13,11 +13,11 @@ def dead_port() -> int:
 
 
 class Proxy:
-    """Forwards connections from 127.0.0.1:*port* to *target* (`host:port`) from `open` to `shut`."""
+    """Forwards connections from *here*:*port* to *target* (`host:port`) from `open` to `shut`."""
 
-    def __init__(self, target: str, port: int | None = None) -> None:
+    def __init__(self, target: str, port: int | None = None, *, here: str = "127.0.0.1") -> None:
         host, _, target_port = target.rpartition(":")
-        self.target = (host, int(target_port))
+        self.target, self.here = (host, int(target_port)), here
         self.port = dead_port() if port is None else port
         self._server: socket.socket | None = None
         self._sockets: list[socket.socket] = []
@@ -25,10 +25,10 @@ class Proxy:
 
     @property
     def address(self) -> str:
-        return f"127.0.0.1:{self.port}"
+        return f"{self.here}:{self.port}"
 
     def open(self) -> "Proxy":
-        self._server = socket.create_server(("127.0.0.1", self.port))
+        self._server = socket.create_server((self.here, self.port))
         self._spawn(self._accept, self._server)
         return self
 

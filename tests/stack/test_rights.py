@@ -1,16 +1,14 @@
 """Every program with its own rights alone, on servers that allow nothing else; and what they say when refused."""
 
 import json
-import os
 import secrets
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -22,71 +20,11 @@ from kappawatt.stores.tables import TABLES
 from kappawatt.wire.registry import Registry
 from kappawatt.wire.schemas import schema
 from tests.stack.gate import Gate
+from tests.stack.proxy import Proxy
 from tests.stack.secured import Cassandra, Kafka, Papers
+from tests.stack.secured_site import KEYSPACE, ROLES, USERS, Site
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
-
-ROOT = Path(__file__).resolve().parents[2]
-KEYSPACE = "secured"
-USERS = "kw_"
-ROLES = {role.name: role for role in rights.ROLES}
-
-
-@dataclass
-class Site:
-    """The three servers, and a password a role."""
-
-    folder: Path
-    kafka: Kafka
-    cassandra: Cassandra
-    gate: Gate
-    passwords: dict[str, str]
-    prefix: str
-    said: list[str] = field(default_factory=list)
-
-    @property
-    def store(self) -> str:
-        return f"cassandra://{self.cassandra.address}/{KEYSPACE}"
-
-    def environ(self, role: str) -> dict[str, str]:
-        """What a program of *role* is started with: its own log-ins, and none where it has no rights."""
-        has, password = ROLES[role], self.passwords[role]
-        found = {"PATH": os.environ["PATH"], "HOME": str(self.folder), "PYTHONPATH": str(ROOT)}
-        found |= {"KAPPAWATT_TOPIC_PREFIX": self.prefix, "KAPPAWATT_SPOOL": str(self.folder / f"spool-{role}")}
-        if has.writes or has.reads or has.makes_topics:
-            found |= self.kafka.login(USERS + role) | {"KAPPAWATT_LOG": f"kafka://{self.kafka.address}"}
-        if has.registry is not rights.Place.NOTHING:
-            found |= self.gate.login(USERS + role, password) | {"KAPPAWATT_REGISTRY": self.gate.url}
-        if has.store is not rights.Place.NOTHING:
-            found |= self.cassandra.login(USERS + role, password) | {"KAPPAWATT_STORE": self.store}
-        return found
-
-    def run(self, role: str, *command: str, **more: str) -> "subprocess.CompletedProcess[str]":
-        """One command as *role*."""
-        done = subprocess.run(
-            [sys.executable, "-m", "kappawatt", *command],
-            env=self.environ(role) | more,
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=180,
-        )
-        self.said.append(done.stdout + done.stderr)
-        return done
-
-    def ran(self, role: str, *command: str) -> str:
-        """Its stdout, if it did well."""
-        done = self.run(role, *command)
-        assert done.returncode == 0, f"{role}: {command}\n{done.stdout}{done.stderr}"
-        return done.stdout
-
-    def log(self, role: str, **login: Any) -> KafkaLog:
-        return KafkaLog(self.kafka.address, self.gate.url, self.prefix, environ=self.kafka.login(USERS + role, **login))
-
-    def opened(self, role: str, **login: Any) -> CassandraStore:
-        environ = self.cassandra.login(USERS + role, login.pop("password", self.passwords[role]), **login)
-        return CassandraStore.from_url(self.store, environ, retry_s=5)
 
 
 @pytest.fixture(scope="module")
@@ -163,16 +101,33 @@ def refusal(error: pytest.ExceptionInfo[KappawattError]) -> str:
 def test_every_program_works_with_its_own_rights_alone(site: Site) -> None:
     site.ran("collector", "collect", "simulate", "--hosts", "2", "--runs", "2", "--duration", "90s")
     site.ran("intensity", "collect", "intensity")
-    site.ran("flow", "flow", "--until-end", "--state", str(site.folder / "state"))
+    site.flow()
     runs = json.loads(site.ran("dash", "ls", "--json"))
     verified = json.loads(site.ran("operator", "verify", "--json"))
-    with closing(site.opened("dash")) as store:
-        counted = sum(row["counted"] for row in store.scan("accounting"))
+    counted = site.counted()
 
     assert len(runs) >= 2
     assert verified["broken"] == []
     assert counted > 100
     assert site.gate.refused == []
+
+
+def test_collector_that_is_refused_keeps_its_samples_for_when_it_is_not(site: Site) -> None:
+    site.flow()
+    before = site.counted()
+    start = (datetime.now(UTC) - timedelta(minutes=1)).isoformat(timespec="seconds")
+    simulate = ("collect", "simulate", "--hosts", "1", "--runs", "1", "--duration", "20s", "--start", start)
+    written = [site.ran("collector", *simulate, "--seed", seed, "--print").count('"topic": "sample"') for seed in "12"]
+    refused = site.run("collector", *simulate, "--seed", "1", KAPPAWATT_KAFKA_SASL_PASSWORD="guess")
+    site.ran("collector", *simulate, "--seed", "2")
+    site.flow()
+
+    print(f"\n    {refused.stderr}")
+    assert refused.returncode == 1
+    assert "invalid credentials" in refused.stderr
+    assert "records stay in the spool" in refused.stderr
+    assert site.counted() == before + sum(written)
+    assert min(written) > 10
 
 
 def test_collector_may_write_its_topics_and_no_other(site: Site) -> None:
@@ -262,7 +217,7 @@ def test_only_migrate_may_make_tables(site: Site, role: str) -> None:
     ids=["password", "authority"],
 )
 def test_kafka_says_what_is_wrong_with_a_log_in(site: Site, wrong: dict[str, Any], said: str) -> None:
-    login = {name: site.kafka.papers.wrong_ca if value == "wrong" else value for name, value in wrong.items()}
+    login = site.wrong(wrong)
     with pytest.raises(LogError) as error:
         site.log("collector", **login).check()
 
@@ -286,7 +241,7 @@ def test_kafka_without_tls_is_told_of_the_setting(site: Site) -> None:
     ids=["password", "authority"],
 )
 def test_cassandra_says_what_is_wrong_with_a_log_in(site: Site, wrong: dict[str, Any], said: str) -> None:
-    login = {name: site.kafka.papers.wrong_ca if value == "wrong" else value for name, value in wrong.items()}
+    login = site.wrong(wrong)
     with pytest.raises(StoreError) as error, closing(site.opened("dash", **login)) as store:
         store.check()
 
@@ -303,13 +258,30 @@ def test_cassandra_says_what_is_wrong_with_a_log_in(site: Site, wrong: dict[str,
     ids=["password", "authority"],
 )
 def test_registry_says_what_is_wrong_with_a_log_in(site: Site, wrong: dict[str, Any], said: str) -> None:
-    login = {name: site.kafka.papers.wrong_ca if value == "wrong" else value for name, value in wrong.items()}
+    login = site.wrong(wrong)
     environ = site.gate.login(USERS + "flow", login.pop("password", site.passwords["flow"]), **login)
     with pytest.raises(LogError, match=said) as error:
         Registry(site.gate.url, topic_prefix=site.prefix, environ=environ).check("sample")
 
     refusal(error)
     assert "guess" not in str(error.value)
+
+
+def test_server_at_an_address_that_its_certificate_is_not_for_is_not_trusted(site: Site) -> None:
+    others = [urlsplit(site.gate.url).netloc, site.kafka.address, site.cassandra.address]
+    with ExitStack() as doors:
+        gate, kafka, cassandra = (doors.enter_context(Proxy(each, here="127.0.0.2")).address for each in others)
+        registry = Registry(site.gate.url.replace(others[0], gate), environ=site.gate.login(USERS + "flow", "x"))
+        store = CassandraStore.from_url(f"cassandra://{cassandra}/{KEYSPACE}", site.cassandra.login("x", "x"))
+        log = KafkaLog(kafka, environ=site.kafka.login(USERS + "flow"))
+        for ask, said in (
+            (lambda: registry.check("sample"), "REGISTRY an address that it is for"),
+            (store.check, "CASSANDRA_CA_FILE has to name .* addresses that they are for"),
+            (log.check, "LOG an address that it is for"),
+        ):
+            with pytest.raises(KappawattError, match=said) as error:
+                ask()
+            refusal(error)
 
 
 def test_password_may_come_from_a_file_and_is_never_shown(site: Site, tmp_path: Path) -> None:
