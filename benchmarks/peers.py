@@ -10,6 +10,7 @@ long as the broker runs, built environments below the cache folder ($XDG_CACHE_H
 
 import argparse
 import dataclasses
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -54,8 +55,11 @@ def plan_of(options: argparse.Namespace) -> Plan:
         changes["ticks"] = dict.fromkeys(plan.ticks, options.ticks)
     if options.rates:
         changes["rates"] = tuple(map(int, options.rates.split(",")))
+        changes["recovery_rate"] = max(changes["rates"])
     if options.live_s:
         changes["live_s"] = options.live_s
+    if options.minutes:
+        changes["minutes"] = options.minutes
     return dataclasses.replace(plan, **changes)
 
 
@@ -63,9 +67,13 @@ def run(options: argparse.Namespace) -> int:
     """The benchmark; 1 if an engine's answer differs."""
     plan = plan_of(options)
     results = Results(Path(options.out) if options.out else RESULTS / f"{plan.name}.json", plan, more=options.more)
-    with servers(keep=options.keep) as cluster:
-        measure(cluster, plan, results)
-    _tell(results.path)
+    try:
+        with servers(keep=options.keep) as cluster:
+            measure(cluster, plan, results)
+    finally:
+        # What was measured before an interruption is not lost.
+        if results.records:
+            _tell(results.path)
     return 0 if all(record["identity"] in SOUND for record in results.records) else 1
 
 
@@ -95,8 +103,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     many.add_argument("--measures", help=f"some of {','.join(MEASURES + LONG)}")
     many.add_argument("--rounds", type=int)
     many.add_argument("--ticks", type=int, help="length of the logs")
-    many.add_argument("--rates", help="readings a second of the latency runs, with commas between")
+    many.add_argument("--rates", help="readings a second of live runs, with commas between; recovery at the greatest")
     many.add_argument("--live-s", type=float, help="length of a live run")
+    many.add_argument("--minutes", type=float, help="begin nothing more after so long")
     many.add_argument("--out", help="file of the results")
     many.add_argument("--more", action="store_true", help="add to the file's rounds instead of beginning anew")
     again = actions.add_parser("report", help="table and charts of results that are there")
@@ -104,6 +113,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for each in (one, many):
         each.add_argument("--keep", action="store_true", help="leave the servers and their logs for the next call")
     options = parser.parse_args(arguments)
+    # An end that is asked for ends the engines and servers as well.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         if options.action == "report":
             _tell(Path(options.results))

@@ -29,6 +29,8 @@ LONG = ("sustained",)
 """Measures that are made only when asked for: the rest fits into an hour."""
 LOG_US, CHECK_US, LIVE_S = 40.0, 3.0, 12.0
 """About what a tick takes to be made and, of its rows, to be read again; what a live run takes beside its length."""
+TRUSTED_S = 120.0
+"""The guesses count as this much of experience, so that a first slow measurement does not frighten."""
 LADDER = tuple(50_000 * 2**step for step in range(6))
 
 
@@ -147,8 +149,8 @@ class Progress:
 
     >>> progress = Progress([10.0, 10.0, 10.0])
     >>> progress.done(20.0)
-    >>> progress.left_s
-    40.0
+    >>> round(progress.left_s, 1)
+    21.5
     """
 
     def __init__(self, expected_s: Sequence[float]) -> None:
@@ -166,7 +168,7 @@ class Progress:
     def left_s(self) -> float:
         """About how long the rest takes."""
         past, rest = sum(self._expected_s[: self._number]), sum(self._expected_s[self._number :])
-        return rest * (self._spent_s / past if past else 1.0)
+        return rest * (self._spent_s + TRUSTED_S) / (past + TRUSTED_S)
 
 
 def _built(plan: Plan, results: Results) -> list[Engine]:

@@ -134,6 +134,7 @@ def go_on(tables: TableEnvironment) -> None:
 
 def prepare(tables: TableEnvironment, number: int, intensities: Intensities) -> Any:
     """The inserts of one pass as one job."""
+    tables.drop_temporary_function("pieces")
     tables.create_temporary_function("pieces", udtf(Pieces(intensities), result_types=RESULT))
     for name in ("samples", "windows", "totals", "counts"):
         tables.execute_sql(f"DROP TEMPORARY TABLE IF EXISTS {name}")

@@ -76,7 +76,9 @@ def run_pass(number: int, intensities: Intensities) -> None:
         # Pieces go through a topic; without transactions a crash would leave some there twice.
         processing_guarantee="exactly-once",
         commit_interval=1.0 if LIVE else 5.0,
-        consumer_extra_config={"fetch.queue.backoff.ms": 5, "fetch.wait.max.ms": 50, "check.crcs": False},
+        # Started again after a kill it is the same member, and nobody waits for the dead one.
+        consumer_extra_config={"fetch.queue.backoff.ms": 5, "fetch.wait.max.ms": 50, "check.crcs": False}
+        | {"group.instance.id": group},
         producer_extra_config={"linger.ms": 20, "compression.type": "lz4", "transactional.id": group},
         loglevel="WARNING",
     )
