@@ -32,22 +32,28 @@ def merge_ranges(first: list[Range], second: list[Range]) -> list[Range]:
     return merged
 
 
-def _runs(numbers: Ints) -> list[Range]:
-    """Ascending distinct numbers as closed ranges."""
-    if len(numbers) == 0:
-        return []
-    begins = np.concatenate(([True], numbers[1:] != numbers[:-1] + 1))
-    ends = np.concatenate((begins[1:], [True]))
-    return list(zip(numbers[begins].tolist(), numbers[ends].tolist(), strict=True))
+def _in_order(producer: Ints, seq: Ints, producers: int) -> NDArray[np.intp]:
+    """Rows by producer, number and arrival; *producers* is their number."""
+    few = producer.astype(np.min_scalar_type(producers))  # small integers are sorted in one pass
+    order = np.argsort(few, kind="stable")
+    code, number = few[order], seq[order]
+    if np.any((code[1:] == code[:-1]) & (number[1:] < number[:-1])):
+        return np.lexsort((seq, few))
+    return order
+
+
+def _runs(code: Ints, number: Ints) -> tuple[Ints, Ints, Ints]:
+    """Ascending distinct numbers of each producer as closed ranges: producer, low, high."""
+    goes_on = (code[1:] == code[:-1]) & (number[1:] == number[:-1] + 1)
+    begin = np.concatenate(([True], ~goes_on))
+    return code[begin], number[begin], number[np.concatenate((~goes_on, [True]))]
 
 
 def _within(ranges: list[Range], numbers: Ints) -> NDArray[np.bool_]:
-    """Which numbers lie in one of the sorted ranges."""
-    if not ranges:
-        return np.zeros(len(numbers), bool)
+    """Which numbers lie in one of the sorted ranges, of which there is one at least."""
     low, high = np.array(ranges, np.int64).T
-    at = np.searchsorted(low, numbers, side="right") - 1
-    found: NDArray[np.bool_] = (at >= 0) & (numbers <= high[np.maximum(at, 0)])
+    at = low.searchsorted(numbers, side="right") - 1
+    found: NDArray[np.bool_] = (at >= 0) & (numbers <= high[at])  # before all of them it is -1: no matter which
     return found
 
 
@@ -70,19 +76,17 @@ class Deduper:
 
     def admit(self, producer: Ints, seq: Ints) -> NDArray[np.bool_]:
         """Which records are fresh; they count as seen from now on."""
-        fresh = np.ones(len(seq), bool)
+        fresh = np.zeros(len(seq), bool)
         if len(seq) == 0:
             return fresh
         self._grow(int(producer.max()) + 1)
-        order = np.argsort(producer, kind="stable")
+        order = _in_order(producer, seq, self._size)
         code, number = producer[order], seq[order]
-        first = np.flatnonzero(np.concatenate(([True], code[1:] != code[:-1])))
-        last = np.concatenate((first[1:], [len(code)])) - 1
-        steady = self._follows_on(code, number, first)
-        self._extend(code[first[steady]], number[first[steady]], number[last[steady]])
-        for group in np.flatnonzero(~steady).tolist():
-            rows = order[first[group] : last[group] + 1]
-            fresh[rows] = self._admit_some(int(code[first[group]]), seq[rows])
+        new = ~self._has(code, number)
+        new[1:] &= (code[1:] != code[:-1]) | (number[1:] != number[:-1])
+        fresh[order[new]] = True
+        if new.any():
+            self._add(*_runs(code[new], number[new]))
         return fresh
 
     def lost(self, producer: int) -> int:
@@ -127,42 +131,42 @@ class Deduper:
             for producer, ranges in several.items():
                 self._note(producer, list(ranges))
 
-    def _admit_some(self, producer: int, seq: Ints) -> NDArray[np.bool_]:
-        """Any numbers of one producer, in the order of arrival."""
-        numbers, first = np.unique(seq, return_index=True)
-        ranges = self.ranges(producer)
-        new = ~_within(ranges, numbers)
-        fresh = np.zeros(len(seq), bool)
-        fresh[first[new]] = True
-        self._note(producer, merge_ranges(ranges, _runs(numbers[new])))
-        return fresh
+    def _has(self, code: Ints, number: Ints) -> NDArray[np.bool_]:
+        """Which numbers were seen; *code* ascends."""
+        high = self._high[code]
+        seen = (self._low[code] <= number) & (number <= high)  # for marks never, as `low` is 0 there
+        gappy = np.unique(code[high == _SEVERAL])
+        first, behind = code.searchsorted(gappy), code.searchsorted(gappy, side="right")
+        for producer, begin, end in np.stack((gappy, first, behind), axis=1).tolist():
+            seen[begin:end] = _within(self._several[producer], number[begin:end])
+        return seen
 
-    def _follows_on(self, code: Ints, number: Ints, first: Ints) -> NDArray[np.bool_]:
-        """Per group of one producer: numbers go up by one, starting behind the only range seen."""
-        step = np.ones(len(code), bool)
-        step[1:] = number[1:] == number[:-1] + 1
-        known = self._high[code[first]]
-        step[first] = (number[first] == known + 1) & (known > _SEVERAL) | (known == _NONE)
-        rises = np.append(number[first[1:] - 1], number[-1]) >= number[first]  # past the greatest, a step wraps round
-        return np.logical_and.reduceat(step, first) & rises
-
-    def _extend(self, producer: Ints, low: Ints, high: Ints) -> None:
-        """The only range of each of some producers goes on to *high*, or begins at *low*."""
-        begins = self._high[producer] == _NONE
-        self._low[producer[begins]] = low[begins]
-        self._high[producer] = high
-        for at in np.flatnonzero((high <= _SEVERAL) | (high == _LAST)).tolist():
-            self._note(int(producer[at]), [(int(self._low[producer[at]]), int(high[at]))])
+    def _add(self, code: Ints, low: Ints, high: Ints) -> None:
+        """Ranges of what is new, in order; mostly one a producer, which follows on what was seen or is the first."""
+        known = self._high[code]
+        other = code[1:] != code[:-1]
+        plain = np.concatenate(([True], other)) & np.concatenate((other, [True]))
+        begins = known == _NONE
+        plain &= begins | (known > _SEVERAL) & (known == low - 1)
+        plain &= (high > _SEVERAL) & (high < _LAST)
+        self._low[code[plain & begins]] = low[plain & begins]
+        self._high[code[plain]] = high[plain]
+        rest: dict[int, list[Range]] = {}
+        for producer, *ends in np.stack((code, low, high), axis=1)[~plain].tolist():
+            rest.setdefault(producer, []).append((ends[0], ends[1]))
+        for producer, ranges in rest.items():
+            self._note(producer, merge_ranges(self.ranges(producer), ranges))
 
     def _note(self, producer: int, ranges: list[Range]) -> None:
         self._several.pop(producer, None)
         self.gappy.discard(producer)
         if not ranges:
-            self._high[producer] = _NONE
+            self._low[producer], self._high[producer] = 0, _NONE
         elif len(ranges) == 1 and _SEVERAL < ranges[0][1] < _LAST:
             self._low[producer], self._high[producer] = ranges[0]
         else:
-            self._several[producer], self._high[producer] = ranges, _SEVERAL
+            self._several[producer] = ranges
+            self._low[producer], self._high[producer] = 0, _SEVERAL
             if len(ranges) > 1:
                 self.gappy.add(producer)
 
