@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kappawatt.ledger.frames import DEVICE_COLUMNS, Columns, Device, Place
-from kappawatt.ledger.pieces import readings_of
+from kappawatt.ledger.pieces import energy_of, readings_of
 from kappawatt.ledger.routing import WINDOW_BITS
 from kappawatt.stream.intern import Interner
-from kappawatt.stream.split import part_before, split
+from kappawatt.stream.split import split
 from kappawatt.stream.table import reduce_by_key
 from kappawatt.units import WINDOW_5M_US
 from kappawatt.wire.columns import Decoded
@@ -96,10 +96,9 @@ class DeviceSums:
         pieces = split(start, end, WINDOW_5M_US)
         reading, piece = readings_of(batch.offset, chosen[pieces.owner])
         sample = pieces.owner[piece]
-        energy, low, high = batch.energy_uj[reading], start[sample], end[sample]
-        share = part_before(energy, low, high, pieces.end[piece]) - part_before(energy, low, high, pieces.start[piece])
+        share = energy_of(batch, chosen, pieces, reading, piece)
         device = self._codes[base[chosen[sample]] + reading - batch.offset[chosen[sample]]]
-        begins = pieces.start[piece] == low
+        begins = pieces.start[piece] == start[sample]
         columns = {name: np.where(begins, values, _NOTHING[name]) for name, values in _columns(batch, reading).items()}
         columns |= {"energy_uj": share, "samples": begins.astype(np.int64)}
         columns["estimated_uj"] = np.where(_is_measured(batch.method[reading]), 0, share)

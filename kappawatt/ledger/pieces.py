@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kappawatt.ledger.verdicts import owners
-from kappawatt.stream.split import part_before, share_out, split
+from kappawatt.stream.split import Pieces, share_out, shares, split
 from kappawatt.units import MAX_READING_UJ, WINDOW_5S_US
 from kappawatt.wire.columns import Decoded
 
@@ -86,9 +86,7 @@ def _cut_crossing(batch: Decoded, column: Ints, chosen: Ints) -> Cut:
     start, end = batch.start_us[chosen], batch.end_us[chosen]
     pieces = split(start, end, WINDOW_5S_US)
     reading, piece = readings_of(batch.offset, chosen[pieces.owner])
-    sample = pieces.owner[piece]
-    energy, low, high = batch.energy_uj[reading], start[sample], end[sample]
-    share = part_before(energy, low, high, pieces.end[piece]) - part_before(energy, low, high, pieces.start[piece])
+    share = energy_of(batch, chosen, pieces, reading, piece)
     return Cut(
         chosen[pieces.owner],
         pieces.window,
@@ -96,6 +94,20 @@ def _cut_crossing(batch: Decoded, column: Ints, chosen: Ints) -> Cut:
         pieces.end,
         pivot(len(pieces.owner), piece, column[reading], share),
         share_out(batch.water_ul[chosen], start, end, pieces),
+    )
+
+
+def energy_of(batch: Decoded, chosen: Ints, pieces: Pieces, reading: Ints, piece: Ints) -> Ints:
+    """The energy of readings by piece; *pieces* are those of the *chosen* samples, the rest is of `readings_of`."""
+    sample = pieces.owner[piece]
+    owner = chosen[sample]
+    return shares(
+        batch.energy_uj[reading],
+        batch.start_us[owner],
+        batch.end_us[owner],
+        pieces.start[piece],
+        pieces.end[piece],
+        np.diff(batch.offset)[owner],
     )
 
 

@@ -18,9 +18,17 @@ def part_before(quantity: Ints, start: Ints, end: Ints, instant: Ints) -> Ints:
     [3]
     """
     length, covered = end - start, instant - start
+    if _fits(quantity, covered):  # mostly: one division instead of three
+        plain: Ints = quantity * covered // length
+        return plain
     whole, rest = np.divmod(quantity, length)
     part: Ints = whole * covered + rest * covered // length
     return part
+
+
+def _fits(quantity: Ints, covered: Ints) -> bool:
+    """Whether no product of the two can overflow."""
+    return int(quantity.max(initial=0)) * int(covered.max(initial=0)) < 1 << 63
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,5 +57,19 @@ def split(start: Ints, end: Ints, width: int) -> Pieces:
 
 def share_out(quantity: Ints, start: Ints, end: Ints, pieces: Pieces) -> Ints:
     """The part of each interval's *quantity* that falls on each of its pieces; they add up to it exactly."""
-    whole, low, high = quantity[pieces.owner], start[pieces.owner], end[pieces.owner]
-    return part_before(whole, low, high, pieces.end) - part_before(whole, low, high, pieces.start)
+    own = pieces.owner
+    return shares(quantity[own], start[own], end[own], pieces.start, pieces.end, np.ones(len(own), np.int64))
+
+
+def shares(quantity: Ints, start: Ints, end: Ints, low: Ints, high: Ints, back: Ints) -> Ints:
+    """Elementwise the part of *quantity*, spread over [start, end), that falls on its piece [low, high).
+
+    All pieces of a whole must be there: *back* says how many elements before this one the piece before it stands.
+    """
+    until = quantity.copy()  # at the end of the last piece there is nothing to compute
+    inner = np.flatnonzero(high < end)
+    until[inner] = part_before(quantity[inner], start[inner], end[inner], high[inner])
+    later = np.flatnonzero(low > start)
+    part = until.copy()
+    part[later] -= until[later - back[later]]
+    return part

@@ -123,8 +123,8 @@ FAULTS = {
     "rest": Fault(
         "pieces lose what does not divide",
         "kappawatt.stream.split",
-        "- part_before(whole, low, high, pieces.start)",
-        "- part_before(whole, low, high, pieces.start + 1)",
+        "part[later] -= until[later - back[later]]",
+        "part[later] -= until[later - back[later]] + 1",
     ),
     "price": Fault(
         "of the prices that count the worst is taken",
