@@ -43,7 +43,7 @@ def reduce_by_key(
     if len(key) > 1 and not bool(np.all(key[1:] > key[:-1])):
         order = np.argsort(key, kind="stable")
         key = key[order]
-        values = {name: value[order] for name, value in values.items()}
+        values = {name: value.take(order, axis=0) for name, value in values.items()}
     starts = np.flatnonzero(np.concatenate(([True], key[1:] != key[:-1])))
     if len(starts) == len(key):
         return key, dict(values)
