@@ -64,7 +64,7 @@ def _kill_at_random(flow: Running, door: CqlProxy, rng: random.Random, *, anywhe
     else:
         flow.wait_for(lambda: door.in_flight, "a write")
         time.sleep(rng.uniform(0, 2))
-        until = time.monotonic() + 5
+        until = time.monotonic() + 15
         while not door.in_flight and time.monotonic() < until:
             time.sleep(0.001)
     flow.check()
