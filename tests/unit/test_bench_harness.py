@@ -1,5 +1,6 @@
 """The parts of the benchmark's harness that need no server: engine.toml, identity check, process watch."""
 
+import dataclasses
 import doctest
 import importlib
 import json
@@ -15,7 +16,7 @@ from benchmarks.harness.cluster import Answer, BenchError, Cluster
 from benchmarks.harness.data import Data
 from benchmarks.harness.identity import differences
 from benchmarks.harness.live import Paced, Written, latencies
-from benchmarks.harness.plan import MEASURES, Results, Work, _works, full, quick, too_slow_at
+from benchmarks.harness.plan import MEASURES, Results, Work, _works, full, measure, quick, too_slow_at
 from benchmarks.harness.report import Chosen, goals, records_of, report, us_a_tick
 from benchmarks.harness.shape import Shape
 from benchmarks.harness.watch import Watch, wait_for
@@ -277,3 +278,18 @@ def test_report_names_what_is_not_available_with_its_reason_and_what_there_was_n
     assert "| peer | latency | 20,000 readings/s, 50,000 readings/s | too slow |" in text
     assert "- later" in text
     assert "Not charted" not in text
+
+
+def test_what_there_is_no_time_for_is_named_in_the_results_and_nothing_is_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    plan = dataclasses.replace(full(("kappawatt",)), minutes=-1.0)
+    found = Results(tmp_path / "r.json", plan)
+
+    measure(Cluster("127.0.0.1:1", "http://127.0.0.1:1"), plan, found)
+
+    left = json.loads(found.path.read_text())["left_out"]
+    assert "kappawatt: recovery at 50,000 readings/s" in left
+    assert found.records == []
+    assert f"{len(left)} are left out" in capsys.readouterr().err
