@@ -135,7 +135,7 @@ def measure(cluster: Cluster, plan: Plan, results: Results) -> None:
         spent_s = time.monotonic() - began
         if spent_s > plan.minutes * 60:
             results.leave([each.name for each in works[number:]])
-            print(f"the plan's {plan.minutes:.0f} min are over: {len(works) - number} are left out", file=sys.stderr)
+            print(f"the plan's {plan.minutes:g} min are over: {len(works) - number} are left out", file=sys.stderr)
             return
         left = f"{spent_s / 60:.0f} min gone, about {progress.left_s / 60:.0f} left"
         print(f"[{number + 1} of {len(works)}, {left}] {work.name}", file=sys.stderr, flush=True)
