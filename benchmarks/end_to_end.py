@@ -19,7 +19,8 @@ their version for it. The first seconds are left out. At the end every run's ene
 **kill**: kill -9 halfway, and the same command again at once: to the first read with a row of the new start (whose
 versions are greater), and to the first that has a tick which ended after the kill and is no more than 2 s old.
 
-**soak**: resident memory of the flow every 5 s; the slope is that of the least squares after the warm-up.
+**soak**: resident memory of the flow every 5 s; the slope is that of the least squares after the warm-up. State grows
+until the horizon: with `--speed 20 --horizon-days 0.04` the fleet's ten hours pass in half of one, its horizon soon.
 
 Prints a line of JSON each.
 """
@@ -194,7 +195,7 @@ def run(what: str, options: argparse.Namespace, servers: dict[str, str]) -> dict
     rate = options.rate or {"latency": 20_000, "kill": 50_000, "soak": 4_400}[what]
     seconds = options.minutes * 60 if what == "soak" else options.seconds
     period_s = options.period_s or (5.0 if what == "soak" else 1.0)
-    hosts = round(rate * period_s / options.devices)
+    hosts = round(rate * period_s / options.devices / (options.speed if what == "soak" else 1.0))
     runs = min(options.runs or {"soak": 2_000}.get(what, 100), hosts)
     load = Load(
         hosts=hosts,
@@ -203,6 +204,7 @@ def run(what: str, options: argparse.Namespace, servers: dict[str, str]) -> dict
         probes=0 if what == "soak" else options.probes,
         devices=options.devices,
         period_s=period_s,
+        speed=options.speed if what == "soak" else 1.0,
     )
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -240,11 +242,13 @@ def main() -> int:
     parser.add_argument("--warm-minutes", type=float, default=10, help="of a soak, before the slope")
     parser.add_argument("--devices", type=int, default=11, choices=range(1, 12))
     parser.add_argument("--period-s", type=float, help="between two ticks of a host (1, of a soak 5)")
+    parser.add_argument("--speed", type=float, default=1.0, help="of a soak: the fleet's time against the clock's")
     parser.add_argument("--runs", type=int, help="apart from the probes' (100, of a soak 2,000)")
     parser.add_argument("--probes", type=int, default=24, help="hosts with a run of their own, which are read")
     parser.add_argument("--read-every-s", type=float, default=0.05, help="pause between two reads of a probe")
     parser.add_argument("--epoch-s", type=float, help="as kappawatt flow --epoch-s")
     parser.add_argument("--lateness-s", type=float, help="as kappawatt flow --lateness-s")
+    parser.add_argument("--horizon-days", type=float, help="as kappawatt flow --horizon-days")
     parser.add_argument("--sqlite", action="store_true", help="write to SQLite in place of Cassandra")
     parser.add_argument("--keep", metavar="KEYSPACE", help="write to this keyspace, and leave it there")
     parser.add_argument("--env", type=Path, default=Path(".stack/env"), help="where the servers' addresses are")

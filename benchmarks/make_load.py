@@ -32,7 +32,10 @@ PRICE_US = 300 * SECOND
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """What is sent: *hosts* ticks of *devices* in every *period_s*; *probes* of the hosts have a run of their own."""
+    """What is sent: *hosts* ticks of *devices* in every *period_s*; *probes* of the hosts have a run of their own.
+
+    speed: How much faster than the clock the fleet's time goes; it lies in the past, and comes to now at the end.
+    """
 
     hosts: int
     runs: int
@@ -40,6 +43,7 @@ class Load:
     probes: int = 0
     devices: int = 11
     period_s: float = 1.0
+    speed: float = 1.0
 
     @property
     def period_us(self) -> int:
@@ -49,12 +53,20 @@ class Load:
     @property
     def ticks(self) -> int:
         """All."""
-        return round(self.hosts * self.seconds / self.period_s)
+        return round(self.hosts * self.seconds * self.speed / self.period_s)
+
+    def begin_us(self, first_us: int) -> int:
+        """The fleet's time when the first tick is due."""
+        return first_us - round(self.seconds * (self.speed - 1) * SECOND)
 
     def end_us(self, tick: int, first_us: int) -> int:
-        """Where tick number *tick* of all ends, which is when it is due."""
+        """Where tick number *tick* of all ends: when it is due, at the speed of the clock."""
         turn, host = divmod(tick, self.hosts)
-        return first_us + turn * self.period_us + host * self.period_us // self.hosts
+        return self.begin_us(first_us) + turn * self.period_us + host * self.period_us // self.hosts
+
+    def due_us(self, tick: int, first_us: int) -> int:
+        """When it is sent."""
+        return first_us + round((self.end_us(tick, first_us) - self.begin_us(first_us)) / self.speed)
 
     def probed(self) -> list[int]:
         """Hosts with a run of their own.
@@ -100,8 +112,8 @@ class Sender:
 
     def others(self, now_us: int) -> None:
         """A start of every run, and an intensity of every zone for as long as it takes."""
-        first = now_us // PRICE_US * PRICE_US
-        for start in range(first, now_us + round((self.load.seconds + 600) * SECOND), PRICE_US):
+        begin = self.load.begin_us(now_us) - self.load.period_us
+        for start in range(begin // PRICE_US * PRICE_US, now_us + round((self.load.seconds + 600) * SECOND), PRICE_US):
             for zone in range(ZONES):
                 value: dict[str, Any] = {"zone": f"ZZ-{zone:02d}", "valid_from": start, "valid_to": start + PRICE_US}
                 value |= {"kind": "actual", "revision": 0, "intensity_g_per_kwh": 380.0, "provider": "bench"}
@@ -110,7 +122,7 @@ class Sender:
                 self._send("intensity", intensity_message(value, self._ids["intensity"]), value["zone"].encode(), 0)
         frame = b"\0" + self._ids["run_event"].to_bytes(4, "big")
         for run in self.energy:
-            event = {"event_id": "start", "run_id": run, "type": "start", "at": now_us}
+            event = {"event_id": "start", "run_id": run, "type": "start", "at": begin}
             self._send("run_event", frame + encode(schema_of("run_event"), event), run.encode(), 0)
         self._producer.flush(60)
 
@@ -133,13 +145,13 @@ class Sender:
         while sent < self.load.ticks:
             now = time.time_ns() // 1_000
             begun = sent
-            while sent < self.load.ticks and self.load.end_us(sent, first_us) <= now:
+            while sent < self.load.ticks and self.load.due_us(sent, first_us) <= now:
                 host, message = next(messages)
                 self._send("sample", message, self._keys[host], host % PARTITIONS)
                 self.value_bytes += len(message)
                 sent += 1
             if sent > begun:
-                behind = max(behind, now - self.load.end_us(begun, first_us))
+                behind = max(behind, now - self.load.due_us(begun, first_us))
             self._producer.poll(0)
             time.sleep(STEP_S)
         self._producer.flush(60)

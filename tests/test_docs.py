@@ -97,3 +97,12 @@ def test_guarantees_are_sorted_by_topic():
 def test_data_attribution_is_in_the_readme():
     assert "Ember" in README
     assert "CC BY 4.0" in README
+
+
+def test_tables_of_scaling_are_what_the_arithmetic_gives():
+    from benchmarks.make_scaling import coefficient_table, need_table
+
+    page = (ROOT / "docs/scaling.md").read_text()
+
+    assert page.split("<!-- measured -->\n")[1].split("\n<!-- /measured -->")[0] == coefficient_table()
+    assert page.split("<!-- needs -->\n")[1].split("\n<!-- /needs -->")[0] == need_table()

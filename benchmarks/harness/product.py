@@ -78,6 +78,7 @@ class Flow:
         words += ["--store", store, "--state", str(folder / "state")]
         words += [] if options.epoch_s is None else ["--epoch-s", str(options.epoch_s)]
         words += [] if options.lateness_s is None else ["--lateness-s", str(options.lateness_s)]
+        words += [] if options.horizon_days is None else ["--horizon-days", str(options.horizon_days)]
         with socket.create_server(("127.0.0.1", 0)) as free:
             self._metrics = f"127.0.0.1:{free.getsockname()[1]}"
         words += ["--metrics", self._metrics]
