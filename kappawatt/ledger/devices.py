@@ -1,7 +1,5 @@
 """Readings summed by device and 5-min window, per batch (docs/semantics.md, device rows)."""
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,12 +10,15 @@ from kappawatt.stream.intern import Interner
 from kappawatt.stream.split import split
 from kappawatt.stream.table import reduce_by_key
 from kappawatt.units import WINDOW_5M_US
-from kappawatt.wire.columns import Decoded
+from kappawatt.wire.columns import READINGS, Decoded
 
 Ints = NDArray[np.int64]
 
 _MOST_BUSY = 1_000_000
 """Utilization of that much and more, either way, is unknown, as NaN is: its millionths would not fit into sums."""
+
+_AT_ONCE = 8192
+"""Readings that are summed at once: so many fit in the caches next to the processor."""
 
 _NOTHING = {
     name: -1 if name == "memory_bytes_max" else -np.inf if name == "temperature_c_max" else 0 for name in DEVICE_COLUMNS
@@ -47,7 +48,10 @@ class DeviceSums:
         parts = [self._crossing(batch, base, np.flatnonzero(crosses))] if crosses.any() else []
         for devices in np.unique(count[~crosses]).tolist():
             chosen = np.flatnonzero((count == devices) & ~crosses)
-            parts.append(self._whole(batch, base, window, chosen, devices))
+            order = chosen[np.argsort(base[chosen] << WINDOW_BITS | window[chosen], kind="stable")]
+            step = max(1, _AT_ONCE // devices)
+            for first in range(0, len(order), step):
+                parts.append(self._whole(batch, base, window, order[first : first + step], devices))
         keys = np.concatenate([key for key, _ in parts]) if parts else np.empty(0, np.int64)
         columns = {name: np.concatenate([values[name] for _, values in parts]) for name in DEVICE_COLUMNS if parts}
         return reduce_by_key(keys, columns, DEVICE_COLUMNS)
@@ -68,17 +72,11 @@ class DeviceSums:
         self._codes = np.concatenate((self._codes, np.array(codes, np.int64)))
         return known
 
-    def _whole(self, batch: Decoded, base: Ints, window: Ints, chosen: Ints, devices: int) -> tuple[Ints, Columns]:
+    def _whole(self, batch: Decoded, base: Ints, window: Ints, order: Ints, devices: int) -> tuple[Ints, Columns]:
         """Sums of samples with *devices* readings within one window: [samples, devices] matrices, added up by group."""
-        order = chosen[np.argsort(base[chosen] << WINDOW_BITS | window[chosen], kind="stable")]
         group = base[order] << WINDOW_BITS | window[order]
         starts = np.flatnonzero(np.concatenate(([True], group[1:] != group[:-1])))
-        if np.all(np.diff(batch.offset) == devices):  # whole rows are faster to pick than readings
-            columns = {
-                name: column.reshape(-1, devices)[order] for name, column in _columns(batch, slice(None)).items()
-            }
-        else:
-            columns = _columns(batch, batch.offset[order][:, None] + np.arange(devices))
+        columns = _columns(_rows(batch, order, devices))
         reducers = {"sum": np.add, "max": np.maximum}
         summed = {
             name: reducers[column.merge].reduceat(columns[name], starts, axis=0).reshape(-1).astype(column.dtype)
@@ -98,28 +96,39 @@ class DeviceSums:
         sample = pieces.owner[piece]
         share = energy_of(batch, chosen, pieces, reading, piece)
         device = self._codes[base[chosen[sample]] + reading - batch.offset[chosen[sample]]]
+        picked = {name: getattr(batch, name)[reading] for name in READINGS}
         begins = pieces.start[piece] == start[sample]
-        columns = {name: np.where(begins, values, _NOTHING[name]) for name, values in _columns(batch, reading).items()}
+        columns = {name: np.where(begins, values, _NOTHING[name]) for name, values in _columns(picked).items()}
         columns |= {"energy_uj": share, "samples": begins.astype(np.int64)}
-        columns["estimated_uj"] = np.where(_is_measured(batch.method[reading]), 0, share)
-        columns["kind"] = batch.kind[reading]
+        columns["estimated_uj"] = np.where(_is_measured(picked["method"]), 0, share)
+        columns["kind"] = picked["kind"]
         columns["is_gpu"] = (columns["kind"] == 2).astype(np.int64)
         return device << WINDOW_BITS | pieces.window[piece], columns
 
 
-def _columns(batch: Decoded, reading: Any) -> Columns:
+def _rows(batch: Decoded, samples: Ints, devices: int) -> Columns:
+    """The readings of samples that have *devices* each: [samples, devices] matrices."""
+    if len(batch.kind) == devices * len(batch.seq):  # so have all: whole rows are faster to pick than readings
+        return {name: getattr(batch, name).reshape(-1, devices).take(samples, axis=0) for name in READINGS}
+    at = batch.offset[samples][:, None] + np.arange(devices)
+    return {name: getattr(batch, name).take(at) for name in READINGS}
+
+
+def _columns(readings: Columns) -> Columns:
     """DEVICE_COLUMNS of readings that are not cut, but for `samples`, which is 1 everywhere."""
-    energy, kind, utilization = batch.energy_uj[reading], batch.kind[reading], batch.utilization[reading]
-    temperature = batch.temperature_c[reading].astype(np.float64)
+    energy, kind, utilization = readings["energy_uj"], readings["kind"], readings["utilization"]
+    temperature = readings["temperature_c"].astype(np.float64)
+    temperature[~np.isfinite(temperature)] = -np.inf
     known = np.abs(utilization) < _MOST_BUSY
-    ppm = np.rint(np.where(known, utilization, 0).astype(np.float64) * 1e6).astype(np.int64)
+    ppm = np.where(known, utilization, 0).astype(np.float64)
+    ppm *= 1e6
     return {
         "energy_uj": energy,
-        "estimated_uj": np.where(_is_measured(batch.method[reading]), 0, energy),
-        "utilization_ppm": ppm,
+        "estimated_uj": np.where(_is_measured(readings["method"]), 0, energy),
+        "utilization_ppm": np.rint(ppm, out=ppm).astype(np.int64),
         "utilization_known": known.astype(np.int64),
-        "temperature_c_max": np.where(np.isfinite(temperature), temperature, -np.inf),
-        "memory_bytes_max": batch.memory_bytes[reading],
+        "temperature_c_max": temperature,
+        "memory_bytes_max": readings["memory_bytes"],
         "kind": kind,
         "is_gpu": kind == 2,
     }
