@@ -10,7 +10,7 @@ from kappawatt.stream.intern import Interner
 from kappawatt.stream.split import split
 from kappawatt.stream.table import reduce_by_key
 from kappawatt.units import WINDOW_5M_US
-from kappawatt.wire.columns import READINGS, Decoded
+from kappawatt.wire.columns import READINGS, Decoded, common_width
 
 Ints = NDArray[np.int64]
 
@@ -108,7 +108,7 @@ class DeviceSums:
 
 def _rows(batch: Decoded, samples: Ints, devices: int) -> Columns:
     """The readings of samples that have *devices* each: [samples, devices] matrices."""
-    if len(batch.kind) == devices * len(batch.seq):  # so have all: whole rows are faster to pick than readings
+    if common_width(batch):
         return {name: getattr(batch, name).reshape(-1, devices).take(samples, axis=0) for name in READINGS}
     at = batch.offset[samples][:, None] + np.arange(devices)
     return {name: getattr(batch, name).take(at) for name in READINGS}
