@@ -81,9 +81,10 @@ class EpochPart:
         """The reading's state, and the outbox that is released after the commit."""
         self._runtime.beat()
         state = self.reading.fix(self.outbox)
+        if not self._fresh_epoch:  # an engine may end an epoch in which it did not poll: nothing was released in it
+            self._draining -= self._runtime.stopping()
+            self._end_epochs += self.reading.ended()
         self._fresh_epoch = True
-        self._draining -= self._runtime.stopping()
-        self._end_epochs += self.reading.ended()
         return (state, self.outbox.dump())
 
     def close(self) -> None:

@@ -140,6 +140,26 @@ def test_a_drain_reads_nothing_more_and_ends_when_all_is_released():
     assert part.reading.closed
 
 
+def test_epochs_without_a_poll_count_for_no_end():
+    part = part_of([4], None, ManualRuntime())
+    part.next_batch()
+    for _ in range(2 * DRAIN_EPOCHS):
+        part.snapshot()
+
+    assert [value for _, value in part.next_batch() if value != TICK] == [Outlet(1, {"read": [(1,)]}, {}, [])]
+
+
+def test_epochs_without_a_poll_count_for_no_drain():
+    runtime = ManualRuntime()
+    part = part_of([4, 5], None, runtime)
+    part.next_batch()
+    runtime.stop = True
+    for _ in range(2 * DRAIN_EPOCHS):
+        part.snapshot()
+
+    assert [value for _, value in part.next_batch() if value != TICK] == [Outlet(1, {"read": [(1,)]}, {}, [])]
+
+
 def test_an_empty_change_takes_no_flush_number():
     outbox = Outbox()
     outbox.put({}, {}, [])
