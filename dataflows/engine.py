@@ -1,6 +1,5 @@
 """Any job on Bytewax: the only place where the two meet."""
 
-import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -132,8 +131,6 @@ class PacedPart(SourcePart):
         super().__init__(part)
         self._pace = pace
         self._over = self._only_release = False
-        self._began_s = math.inf
-        self._lasted_s = {False: 0.0, True: 0.0}  # of the last epoch that read, and of the last that only released
 
     def close(self) -> None:
         """Give back what is held; nobody waits for it."""
@@ -142,8 +139,6 @@ class PacedPart(SourcePart):
 
     def _take(self) -> list[Item]:
         began_s = time.monotonic()
-        self._lasted_s[not self._only_release] = max(0.0, began_s - self._began_s)
-        self._began_s = began_s
         if self._over:
             raise StopIteration
         if self._only_release and self._part.wait_s() > 0 and isinstance(self._part, Releasing):
@@ -161,9 +156,8 @@ class PacedPart(SourcePart):
         return items
 
     def _wait_s(self) -> float:
-        lasted_s = self._lasted_s[self._only_release]
         self._only_release = not self._only_release
-        return self._pace.wait_s(self._part.wait_s(), release=self._only_release, lasted_s=lasted_s)
+        return self._pace.wait_s(self._part.wait_s(), release=self._only_release)
 
 
 class KeyLogic(StatefulBatchLogic):  # type: ignore[misc]  # as above

@@ -12,9 +12,7 @@ import time
 from .process import Marks
 
 _BEHIND = "behind."
-_LEAST_S = 0.005
 _BACKLOG_S = 1.0
-_SOON = 0.8  # of the time that the epoch before took
 
 
 class Pace:
@@ -51,19 +49,18 @@ class Pace:
         if self._marks is not None and before != bool(self._behind):
             (self._marks.open if self._behind else self._marks.shut)(self._mark)
 
-    def wait_s(self, asked_s: float, *, release: bool, lasted_s: float) -> float:
+    def wait_s(self, asked_s: float, *, release: bool) -> float:
         """How long after the beginning of its last poll a part is to be polled again.
 
         Args:
             asked_s: How long the part itself can wait; inf: it has read all.
             release: Whether the next poll is to release what this one's epoch brings.
-            lasted_s: How long the last epoch of the kind that now begins took, from poll to poll.
         """
-        if self._marks is None and (release or self._behind):
+        if release or self._behind or (self._marks is not None and self._marks.any_open(_BEHIND)):
+            # Who is due and not let in, because another process is not yet there, keeps a core busy with asking. But
+            # parts that sleep for as long as each thinks best are not due together, and Bytewax ends an epoch for those
+            # that are not due as well: they read in fewer epochs than there are, and release while others read.
             return 0.0
-        if self._marks is not None and (release or self._behind or self._marks.any_open(_BEHIND)):
-            # Who is due and not let in, because another process is not yet there, keeps a core busy with asking.
-            return max(_LEAST_S, min(_SOON * lasted_s, self._backlog_s))
         now = time.time()
         beat_s = (math.floor(now / self._epoch_s) + 1) * self._epoch_s - now
         return min(asked_s, beat_s)

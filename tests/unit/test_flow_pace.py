@@ -64,9 +64,9 @@ class Going(Reading):
 def test_alone_it_waits_for_nothing_but_the_clock() -> None:
     pace = Pace(LONG_S)
 
-    assert pace.wait_s(math.inf, release=True, lasted_s=5.0) == 0
-    assert pace.wait_s(0.05, release=False, lasted_s=5.0) == 0.05
-    beat_s = time.time() + pace.wait_s(math.inf, release=False, lasted_s=5.0)
+    assert pace.wait_s(math.inf, release=True) == 0
+    assert pace.wait_s(0.05, release=False) == 0.05
+    beat_s = time.time() + pace.wait_s(math.inf, release=False)
     assert beat_s / LONG_S == pytest.approx(round(beat_s / LONG_S), abs=1e-4)
 
 
@@ -78,8 +78,8 @@ def test_who_is_behind_goes_on_at_once_and_tells_the_other_processes(tmp_path: P
     for pace in (alone, mine):
         pace.note(part, behind=True)
         pace.note(second, behind=True)
-    assert alone.wait_s(math.inf, release=False, lasted_s=5.0) == 0
-    assert other.wait_s(math.inf, release=False, lasted_s=0.5) == 0.4
+    assert alone.wait_s(math.inf, release=False) == 0
+    assert other.wait_s(math.inf, release=False) == 0
     assert mine.budget_s() == 0.5
 
     mine.note(part, behind=False)
