@@ -56,14 +56,11 @@ class Cells:
         cell = cell_key(parts.window, parts.run, parts.zone)
         fine = ~late
         if fine.any():
-            kept = np.zeros(int(np.count_nonzero(fine)), np.int64)
-            values = {"energy_uj": parts.energy_uj[fine], "water_ul": parts.water_ul[fine], "kept": kept}
-            self.fine.merge(cell[fine], values)
+            self.fine.merge(cell[fine], {"energy_uj": parts.energy_uj[fine], "water_ul": parts.water_ul[fine]})
         sums = {"energy_uj": parts.energy_uj, "water_ul": parts.water_ul}
         slot, sums = reduce_by_key(with_window(cell, PER_SLOT), sums, _SUMS)
         _, known = self.slots.find(slot)
-        blank = np.zeros(len(slot), np.int64)
-        self.slots.merge(slot, {**sums, "settled": blank, "closed": blank})
+        self.slots.merge(slot, sums)
         if late.any():
             self._close(cell[late])
         return Booked(slot, sums["energy_uj"], sums["water_ul"], ~known)

@@ -41,7 +41,7 @@ class DeviceRows:
 
     def fold(self, frames: Sequence[Frame], frontier: Ints) -> Counter[int]:
         """Take the device columns of frames whose runs are known; how many GPUs each run (by code) gained."""
-        codes = [np.array([self._code(device) for device in frame.devices], np.int64) for frame in frames]
+        codes = [np.array(self._codes(frame.devices), np.int64) for frame in frames]
         device = np.concatenate([code[frame.device] for code, frame in zip(codes, frames, strict=True)])
         window = np.concatenate([frame.device_window for frame in frames])
         values = {name: np.concatenate([frame.device_rows[name] for frame in frames]) for name in DEVICE_COLUMNS}
@@ -102,9 +102,11 @@ class DeviceRows:
         self._table.load(table)
         self._dirty = [dirty]
 
+    def _codes(self, devices: Sequence[Device]) -> list[int]:
+        known = self._devices.find(devices)
+        return [self._code(device) if code is None else code for device, code in zip(devices, known, strict=True)]
+
     def _code(self, device: Device) -> int:
-        if device in self._devices:
-            return self._devices.code(device)
         code = self._devices.code(device)
         if code >= len(self._run_of):
             more = max(64, len(self._run_of))

@@ -87,9 +87,9 @@ class PhaseShares:
 
     def book(self, cells: Closed, prices: PriceBook) -> None:
         """Cut cells that close, or pieces that come too late, and keep the shares."""
-        pieces = self._cut(cells)
-        if len(pieces.code) == 0:
+        if not any(self._known.state[code].marks for code in np.unique(run_of(cells.key)).tolist()):
             return
+        pieces = self._cut(cells)
         code = np.array([self._code(*name) for name in pieces.names], np.int64)[pieces.code]
         by_name = wide_sums(pieces.code, len(pieces.names), pieces.values)
         for (run, phase), sums in zip(pieces.names, by_name, strict=True):

@@ -67,6 +67,8 @@ def site_water_l(water_ul: Ints, energy_uj: Ints, wue_l_per_kwh: Floats) -> Floa
 def _sums(rows: int, row: Ints, terms: Floats, last: Floats | None = None) -> list[float | None]:
     """Correctly rounded sums by row, of the terms that are known; None where none is. *last* is one more term."""
     known = ~np.isnan(terms)
+    if not known.any():
+        return [None] * rows
     row, terms = row[known], terms[known]
     if last is not None:
         also = np.zeros(rows, bool)

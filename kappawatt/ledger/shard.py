@@ -31,7 +31,7 @@ from kappawatt.ledger.rows import RowMaker
 from kappawatt.ledger.run_rows import Flush, put_metric, put_phases, put_runs
 from kappawatt.ledger.runs import Event
 from kappawatt.ledger.usage import Usage
-from kappawatt.ledger.windows import Parts, Windows
+from kappawatt.ledger.windows import Parts, Windows, fold_spans
 from kappawatt.ledger.zone_hours import ZoneHours
 from kappawatt.ledger.zones import Over, contributions
 from kappawatt.stream.table import Column, reduce_by_key
@@ -218,10 +218,10 @@ class Shard:
         self._add_totals(booked)
         self._hours.touch(booked.key)
         slot = with_window(cell_key(parts.window, parts.run, parts.zone), PER_SLOT)
-        for windows, is_late in zip(self._windows, late, strict=True):
-            windows.fold(parts.chosen(~is_late) if is_late.any() else parts)
+        fold_spans(self._windows, parts.spans, late)
         for windows, is_late in zip(self._windows[1:], late[1:], strict=True):
-            windows.fold_late(slot[is_late], parts.energy_uj[is_late], parts.water_ul[is_late])
+            if is_late.any():
+                windows.fold_late(slot[is_late], parts.energy_uj[is_late], parts.water_ul[is_late])
         if late[0].any():
             self._phases.book(closed(parts.chosen(late[0])), self._prices)
 

@@ -1,11 +1,13 @@
 """What runs used beside energy: time covered by hosts, CPU time, bytes, memory (docs/semantics.md §2, totals)."""
 
 from collections.abc import Collection, Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kappawatt.ledger.frames import USAGE_COLUMNS
 from kappawatt.ledger.places import Places
 from kappawatt.stream.table import Column, KeyedTable
 
@@ -36,16 +38,21 @@ class Usage:
     def fold(self, place: Ints, usage: Mapping[str, NDArray[Any]]) -> set[int]:
         """Take USAGE_COLUMNS by place codes [rows, 3]; the runs, by code, that changed."""
         self._fold_hosts(place[:, 2], usage)
-        columns = [usage[name].tolist() for name in (*_SUMS, "memory_bytes_max", "first_us", "last_us")]
-        for code, *sums, memory, first, last in zip(place[:, 0].tolist(), *columns, strict=True):
+        by_run = place[:, 0].argsort(kind="stable")
+        code = place[by_run, 0]
+        edges = [*np.flatnonzero(np.diff(code, prepend=-1)).tolist(), len(code)]
+        codes = code[edges[:-1]].tolist()
+        column = {name: usage[name][by_run].tolist() for name in USAGE_COLUMNS}
+        for code, (low, high) in zip(codes, pairwise(edges), strict=True):
             run = self._known.state[code]
-            for name, value in zip(_SUMS, sums, strict=True):
-                setattr(run, name, getattr(run, name) + value)
-            run.memory_bytes_max = max(run.memory_bytes_max, memory)
+            for name in _SUMS:
+                setattr(run, name, getattr(run, name) + sum(column[name][low:high]))
+            run.memory_bytes_max = max(run.memory_bytes_max, *column["memory_bytes_max"][low:high])
+            first, last = min(column["first_us"][low:high]), max(column["last_us"][low:high])
             run.first_start = first if run.first_start is None else min(run.first_start, first)
             run.last_end = last if run.last_end is None else max(run.last_end, last)
-            self._known.lives.newest[code] = max(self._known.lives.newest[code], last)
-        return set(place[:, 0].tolist())
+            self._known.lives.newest[code] = max(int(self._known.lives.newest[code]), last)
+        return set(codes)
 
     def forget(self, pairs: Collection[int]) -> None:
         """Drop hosts of runs that are forgotten, by the code of the host in its run."""

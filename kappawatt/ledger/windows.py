@@ -1,12 +1,13 @@
 """The rows of one window width in a shard: samples, coverage, peak, what is late, what is final."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kappawatt.ledger.keys import CODE_MASK, WINDOW_SHIFT, row_key, run_of, window_of
+from kappawatt.ledger.keys import CODE_MASK, RUN_SHIFT, WINDOW_SHIFT, row_key, run_of, window_of
 from kappawatt.stream.table import Column, KeyedTable, reduce_by_key
 
 Ints = NDArray[np.int64]
@@ -20,7 +21,28 @@ _ROWS = {
     "final": Column("max"),
 }
 _HOSTS = {"first_us": Column("min"), "last_us": Column("max")}
+_SPANS = {**_HOSTS, "samples": Column("sum"), "covered_us": Column("sum"), "run": Column("max")}
 _LATE = {"energy_uj": Column("sum", 8), "water_ul": Column("sum")}
+
+
+class Spans(NamedTuple):
+    """What windows of any width take of samples, by (run, host, 5-s window), in a shard's codes."""
+
+    run: Ints
+    pair: Ints
+    window: Ints
+    covered_us: Ints
+    first_us: Ints
+    last_us: Ints
+    samples: Ints
+
+    def chosen(self, rows: Any) -> "Spans":
+        """The spans at *rows*."""
+        return Spans(*(column[rows] for column in self))
+
+    def joined(self, others: "Spans") -> "Spans":
+        """These and others."""
+        return Spans(*(np.concatenate(columns) for columns in zip(self, others, strict=True)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +63,11 @@ class Parts:
     def chosen(self, rows: Any) -> "Parts":
         """The parts at *rows*."""
         return Parts(*(getattr(self, name)[rows] for name in Parts.__slots__))
+
+    @property
+    def spans(self) -> Spans:
+        """Without energy and zone."""
+        return Spans(*(getattr(self, name) for name in Spans._fields))
 
 
 class Windows:
@@ -71,22 +98,17 @@ class Windows:
         ours = window // self._of_base
         return ((ours + 1) * self.width_us + lateness_us <= frontier[run]) | (ours < self._forgotten)
 
-    def fold(self, parts: Parts) -> None:
-        """Take parts that are not late."""
-        window = parts.window // self._of_base
-        row = window << WINDOW_SHIFT | parts.run << 12
-        span_row, span = self._widen(parts, window)
-        self.rows.merge(
-            np.concatenate((row, span_row)),
-            {
-                "samples": np.concatenate((parts.samples, np.zeros_like(span))),
-                "covered_us": np.concatenate((parts.covered_us, np.zeros_like(span))),
-                "span_us": np.concatenate((np.zeros_like(row), span)),
-                "peak_uj": np.zeros(len(row) + len(span), np.int64),
-                "final": np.zeros(len(row) + len(span), np.int64),
-            },
-        )
-        self.touch(row)
+    def fold(self, spans: Spans) -> Spans:
+        """Take spans that are not late; the same, added up by (run, host, window of ours), for wider windows."""
+        values = dict(zip(Spans._fields, spans, strict=True))
+        key = spans.window // self._of_base << WINDOW_SHIFT | values.pop("pair")
+        del values["window"]
+        key, merged = reduce_by_key(key, values, _SPANS)
+        window, run = window_of(key), merged["run"]
+        sums = {name: merged[name] for name in ("samples", "covered_us")}
+        sums["span_us"] = self._widen(key, {name: merged[name] for name in _HOSTS})
+        self.touch(self.rows.merge(window << WINDOW_SHIFT | run << RUN_SHIFT, sums))
+        return Spans(pair=key & CODE_MASK, window=window * self._of_base, **merged)
 
     def fold_late(self, cell: Ints, energy_uj: Ints, water_ul: Ints) -> None:
         """Take what is in the slots but must not be in the rows."""
@@ -154,17 +176,11 @@ class Windows:
         for table, dumped in zip((self.rows, self.late, self._hosts), state, strict=True):
             table.load(dumped)
 
-    def _widen(self, parts: Parts, window: Ints) -> tuple[Ints, Ints]:
-        """Merge hosts' first and last instants; the growth of each one's span, by row."""
-        key, merged = reduce_by_key(
-            window << WINDOW_SHIFT | parts.pair,
-            {"first_us": parts.first_us, "last_us": parts.last_us, "run": parts.run},
-            {**_HOSTS, "run": Column("max")},
-        )
-        run = merged.pop("run")
-        before = self._spans(key)
-        self._hosts.merge(key, merged)
-        return window_of(key) << WINDOW_SHIFT | run << 12, self._spans(key) - before
+    def _widen(self, host: Ints, instants: dict[str, Ints]) -> Ints:
+        """Merge hosts' first and last instants, by ascending keys; the growth of each one's span."""
+        before = self._spans(host)
+        self._hosts.merge(host, instants)
+        return self._spans(host) - before
 
     def _spans(self, key: Ints) -> Ints:
         at, known = self._hosts.find(key)
@@ -172,3 +188,14 @@ class Windows:
         hit = at[known]
         span[known] = self._hosts.take("last_us", hit) - self._hosts.take("first_us", hit)
         return span
+
+
+def fold_spans(widths: Sequence[Windows], spans: Spans, late: Sequence[Bools]) -> None:
+    """Fold spans into windows, narrow ones first; *late* says for each width which are: for a wider one never more.
+
+    A wider one takes what the narrower one has added up, which is less, and what was late for that one alone.
+    """
+    taken = widths[0].fold(spans.chosen(~late[0]) if late[0].any() else spans)
+    for windows, narrower, is_late in zip(widths[1:], late, late[1:], strict=False):
+        missed = narrower & ~is_late
+        taken = windows.fold(taken.joined(spans.chosen(missed)) if missed.any() else taken)

@@ -34,6 +34,10 @@ class Interner(Generic[Name]):
     def __contains__(self, name: Name) -> bool:
         return name in self._codes
 
+    def find(self, names: Iterable[Name]) -> list[int | None]:
+        """The code of each that has one."""
+        return list(map(self._codes.get, names))
+
     def code(self, name: Name) -> int:
         """The code of *name*, a new one if it was never seen."""
         found = self._codes.get(name)

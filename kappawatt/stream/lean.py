@@ -11,7 +11,7 @@ Ints = NDArray[np.int64]
 Array = NDArray[Any]
 Rows = Ints | slice
 
-_WIDER = tuple(np.dtype(name) for name in ("int8", "int16", "int32", "int64"))
+_WIDER = tuple(np.iinfo(name) for name in ("int8", "int16", "int32", "int64"))
 
 
 class LeanColumn:
@@ -42,8 +42,12 @@ class LeanColumn:
         """A copy of some rows."""
         if self._width == 1:
             return self._part(0, at)
-        found = [self._part(number, at) for number in range(self._width)]
-        return np.stack(found, axis=1)
+        rows = at.stop - at.start if isinstance(at, slice) else len(at)
+        found = np.zeros((rows, self._width), self._dtype)
+        for number, part in enumerate(self._parts):
+            if part is not None:
+                found[:, number] = part[at]
+        return found
 
     def has(self, value: int, rows: int) -> NDArray[np.bool_]:
         """Which of the first *rows* are *value*; for columns of width 1."""
@@ -64,10 +68,16 @@ class LeanColumn:
             if self._parts[number] is not None or each.any():
                 self._put(number, at, merge(self._part(number, at), each), room)
 
+    def clear(self, at: Ints) -> None:
+        """Write 0 in some rows."""
+        for part in self._parts:
+            if part is not None:
+                part[at] = 0
+
     def make_way(self, first: int, last: int, places: Ints) -> None:
         """Move the rows [first, last) to *places*, ascending; what is left behind is written before it is read."""
         for part in self._parts:
-            if part is not None and len(places):
+            if part is not None:
                 part[places] = part[first:last].copy()
 
     def keep(self, rows: Ints, room: int) -> None:
@@ -105,20 +115,22 @@ class LeanColumn:
         part = self._parts[number]
         if len(at) == 0:
             return
-        if self._dtype.kind == "f":
-            kind = self._dtype
-        elif part is None and not values.any():
+        if part is None and self._dtype.kind != "f" and not values.any():
             return  # there are zeros already
-        elif part is not None and part.dtype == self._dtype:
-            kind = self._dtype
-        else:
-            low, high = int(values.min()), int(values.max())
-            kind = next(each for each in _WIDER if np.iinfo(each).min <= low and high <= np.iinfo(each).max)
-        if part is None:
-            part = self._parts[number] = np.zeros(room, kind)
-        elif part.dtype.itemsize < kind.itemsize:
-            part = self._parts[number] = part.astype(kind)
+        if part is not None:
+            narrow = values.astype(part.dtype, copy=False)
+            if narrow is values or (narrow == values).all():
+                part[at] = narrow
+                return
+        kind = self._least(values)
+        part = self._parts[number] = np.zeros(room, kind) if part is None else part.astype(kind)
         part[at] = values
+
+    def _least(self, values: Array) -> np.dtype[Any]:
+        if self._dtype.kind == "f":
+            return self._dtype
+        low, high = int(values.min()), int(values.max())
+        return next(each.dtype for each in _WIDER if each.min <= low and high <= each.max)
 
     @staticmethod
     def _packed(part: Array | None, first: int, last: int) -> Packed:

@@ -38,13 +38,14 @@ def reduce_by_key(
     >>> key.tolist(), out["e"].tolist()
     ([3, 7], [2, 4])
     """
-    if len(key) == 0:
+    if len(key) <= 1 or (key[1:] > key[:-1]).all():
         return key, dict(values)
-    if len(key) > 1 and not bool(np.all(key[1:] > key[:-1])):
-        order = np.argsort(key, kind="stable")
-        key = key[order]
-        values = {name: value.take(order, axis=0) for name, value in values.items()}
-    starts = np.flatnonzero(np.concatenate(([True], key[1:] != key[:-1])))
+    order = key.argsort(kind="stable")
+    key = key[order]
+    values = {name: value.take(order, axis=0) for name, value in values.items()}
+    first = np.ones(len(key), bool)
+    np.not_equal(key[1:], key[:-1], out=first[1:])
+    (starts,) = first.nonzero()
     if len(starts) == len(key):
         return key, dict(values)
     merged = {name: _REDUCE[columns[name].merge].reduceat(value, starts, axis=0) for name, value in values.items()}
@@ -98,23 +99,26 @@ class KeyedTable:
         self._data[name].put(at, np.broadcast_to(values, self._data[name].shape(len(at))), len(self._key))
 
     def merge(self, key: Ints, values: Mapping[str, Array]) -> Ints:
-        """Merge rows (in any order, keys may repeat; all columns) and return the touched keys, ascending and unique."""
+        """Merge rows (in any order, keys may repeat) and return the touched keys, ascending and unique.
+
+        A column that is left out stays as it is, and is 0 in new rows.
+        """
         unique, merged = reduce_by_key(key, values, self._columns)
-        if len(unique) == 0:
-            return unique
         at, known = self.find(unique)
-        hit = at[known]
-        if len(hit):
-            for name, value in merged.items():
-                self._data[name].fold(_REDUCE[self._columns[name].merge], hit, value[known], len(self._key))
-        if len(hit) < len(unique):
+        hits = int(np.count_nonzero(known))
+        if hits == len(unique):
+            self._fold(at, merged)
+        elif hits == 0:
+            self._insert(at, unique, merged)
+        else:
             fresh = ~known
+            self._fold(at[known], {name: value[known] for name, value in merged.items()})
             self._insert(at[fresh], unique[fresh], {name: value[fresh] for name, value in merged.items()})
         return unique
 
     def find(self, key: Ints) -> tuple[Ints, NDArray[np.bool_]]:
         """For each key its row, or where it would be inserted, and whether it is there."""
-        at = np.searchsorted(self.key, key)
+        at = self.key.searchsorted(key)
         if self._size == 0:
             return at, np.zeros(len(key), bool)
         known = self._key[np.minimum(at, self._size - 1)] == key
@@ -155,19 +159,27 @@ class KeyedTable:
             rows, key, columns = state
             self.merge(unpack_keys(key, rows), {name: unpack(column, rows) for name, column in columns.items()})
 
+    def _fold(self, at: Ints, values: Mapping[str, Array]) -> None:
+        for name, value in values.items():
+            self._data[name].fold(_REDUCE[self._columns[name].merge], at, value, len(self._key))
+
     def _insert(self, at: Ints, key: Ints, values: Mapping[str, Array]) -> None:
         first, size = int(at[0]), self._size + len(key)
         self._reserve(size)
         place = at + np.arange(len(key))
-        kept = np.ones(size - first, bool)
-        kept[place - first] = False
-        moved = first + np.flatnonzero(kept)
-        if len(moved):
+        if first < self._size:
+            kept = np.ones(size - first, bool)
+            kept[place - first] = False
+            moved = first + np.flatnonzero(kept)
             self._key[moved] = self._key[first : self._size].copy()
+            for column in self._data.values():
+                column.make_way(first, self._size, moved)
         self._key[place] = key
         for name, column in self._data.items():
-            column.make_way(first, self._size, moved)
-            column.put(place, values[name], len(self._key))
+            if name in values:
+                column.put(place, values[name], len(self._key))
+            else:
+                column.clear(place)
         self._size = size
 
     def _reserve(self, size: int) -> None:
