@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from kappawatt.ledger.keys import RUN_SHIFT, WINDOW_SHIFT, ZONE_MASK, cell_key, row_key, run_of, window_of, with_window
 from kappawatt.ledger.windows import Parts, Windows
-from kappawatt.stream.table import Column, KeyedTable, reduce_by_key
+from kappawatt.stream.table import Column, KeyedTable, distinct, reduce_by_key
 from kappawatt.units import WINDOW_5M_US, WINDOW_5S_US
 
 Ints = NDArray[np.int64]
@@ -87,7 +87,7 @@ class Cells:
         """Keys of 5-s cells and of slots in *changed* `slot << 12 | zone`s, which are ascending."""
         fine = self.fine.key
         near = fine[np.isin(in_zone(with_window(fine, PER_SLOT)), changed)]
-        low = np.unique(changed >> RUN_SHIFT) << WINDOW_SHIFT
+        low = distinct(changed >> RUN_SHIFT) << WINDOW_SHIFT
         at, _ = self.slots.between(low, low + (1 << WINDOW_SHIFT))
         key = self.slots.key[at]
         return near, key[np.isin(in_zone(key), changed)]
@@ -118,7 +118,7 @@ class Cells:
         self.slots.load(state[1])
 
     def _close(self, cell: Ints) -> None:
-        at, known = self.slots.find(np.unique(with_window(cell, PER_SLOT)))
+        at, known = self.slots.find(distinct(with_window(cell, PER_SLOT)))
         self.slots.put("closed", at[known], 1)
 
     def _settle(self, windows: Windows, due: Ints) -> None:

@@ -12,7 +12,7 @@ from kappawatt.ledger.frames import DEVICE_COLUMNS, Device, Frame
 from kappawatt.ledger.keys import WINDOW_SHIFT, window_of
 from kappawatt.ledger.rows import Row, dates
 from kappawatt.stream.intern import Register
-from kappawatt.stream.table import KeyedTable
+from kappawatt.stream.table import KeyedTable, distinct
 from kappawatt.units import WINDOW_5M_US
 
 Ints = NDArray[np.int64]
@@ -57,7 +57,7 @@ class DeviceRows:
         """Rows to show: the final ones, from time to time the changed ones, and at the end all; none if *skips* so."""
         key = self._table.key
         over = self._is_over(key & 0xFFFFFFFF, window_of(key), frontier)
-        dirty = np.unique(np.concatenate(self._dirty)) if self._dirty else np.empty(0, np.int64)
+        dirty = distinct(np.concatenate(self._dirty)) if self._dirty else np.empty(0, np.int64)
         if ended and not self._ended:
             dirty = key.copy()
         self._ended = ended
@@ -85,7 +85,7 @@ class DeviceRows:
 
     def dump(self) -> tuple[Any, ...]:
         """Plain state; what was not shown yet is shown after `load`."""
-        dirty = np.unique(np.concatenate(self._dirty)) if self._dirty else np.empty(0, np.int64)
+        dirty = distinct(np.concatenate(self._dirty)) if self._dirty else np.empty(0, np.int64)
         return (
             self._devices.dump(),
             self._is_gpu[: len(self._devices)].copy(),
@@ -120,7 +120,7 @@ class DeviceRows:
 
     def _count_gpus(self, device: Ints) -> Counter[int]:
         """How many devices are GPUs that were not known as such, by run."""
-        fresh = np.unique(device[~self._is_gpu[device]])
+        fresh = distinct(device[~self._is_gpu[device]])
         self._is_gpu[fresh] = True
         return Counter(self._run_of[fresh].tolist())
 

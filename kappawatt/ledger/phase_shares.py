@@ -23,7 +23,7 @@ from kappawatt.ledger.places import Places
 from kappawatt.ledger.prices import PriceBook
 from kappawatt.ledger.runs import Sums
 from kappawatt.stream.intern import Interner, Register
-from kappawatt.stream.table import Column, KeyedTable, reduce_by_key
+from kappawatt.stream.table import Column, KeyedTable, distinct, reduce_by_key
 from kappawatt.units import WINDOW_5S_US
 
 Ints = NDArray[np.int64]
@@ -87,7 +87,7 @@ class PhaseShares:
 
     def book(self, cells: Closed, prices: PriceBook) -> None:
         """Cut cells that close, or pieces that come too late, and keep the shares."""
-        if not any(self._known.state[code].marks for code in np.unique(run_of(cells.key)).tolist()):
+        if not any(self._known.state[code].marks for code in distinct(run_of(cells.key)).tolist()):
             return
         pieces = self._cut(cells)
         code = np.array([self._code(*name) for name in pieces.names], np.int64)[pieces.code]
@@ -106,7 +106,7 @@ class PhaseShares:
 
     def move(self, changed: Ints, before: Ints, after: Ints) -> None:
         """The price of `slot << 12 | zone`s, ascending, went from one record to another."""
-        low = np.unique(changed >> 12) << WINDOW_SHIFT
+        low = distinct(changed >> 12) << WINDOW_SHIFT
         at, _ = self._table.between(low, low + (1 << WINDOW_SHIFT))
         key = self._table.key[at]
         where = np.minimum(np.searchsorted(changed, in_zone(key)), len(changed) - 1)
@@ -119,6 +119,8 @@ class PhaseShares:
 
     def open_shares(self, cells: Closed, prices: PriceBook) -> Open:
         """The shares of cells that may still change; nothing is kept of them."""
+        if len(cells.key) == 0:
+            return {}
         pieces = self._cut(cells)
         found: defaultdict[int, dict[str, Sums]] = defaultdict(dict)
         by_name = wide_sums(pieces.code, len(pieces.names), pieces.values)
@@ -160,7 +162,7 @@ class PhaseShares:
     def _cut(self, cells: Closed) -> _Pieces:
         """Parts of the cells whose runs have marks."""
         state = self._known.state
-        runs = [code for code in np.unique(run_of(cells.key)).tolist() if state[code].marks]
+        runs = [code for code in distinct(run_of(cells.key)).tolist() if state[code].marks]
         codes = np.array(runs, np.int64)
         chosen = in_runs(cells.key, codes)
         key = cells.key[chosen]

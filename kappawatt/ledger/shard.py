@@ -34,7 +34,7 @@ from kappawatt.ledger.usage import Usage
 from kappawatt.ledger.windows import Parts, Windows, fold_spans
 from kappawatt.ledger.zone_hours import ZoneHours
 from kappawatt.ledger.zones import Over, contributions
-from kappawatt.stream.table import Column, reduce_by_key
+from kappawatt.stream.table import Column, distinct, reduce_by_key
 
 Ints = NDArray[np.int64]
 
@@ -305,7 +305,7 @@ class Shard:
         flush.orders = orders(due, self._cells.slots, self._known, self._prices)
         gone = self._cells.settle(self._windows[0], first)
         self._phases.book(gone, self._prices)
-        for code in np.unique(run_of(gone.key)).tolist():
+        for code in distinct(run_of(gone.key)).tolist():
             if self._state[code].marks:
                 settle_marks(self._state[code], max(self._edge(code), hour * WIDTHS[2]))
         if hour > self._forgotten_hour:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from kappawatt.ledger.frames import USAGE_COLUMNS
 from kappawatt.ledger.places import Places
-from kappawatt.stream.table import Column, KeyedTable
+from kappawatt.stream.table import Column, KeyedTable, distinct
 
 Ints = NDArray[np.int64]
 
@@ -68,7 +68,7 @@ class Usage:
         self._hosts.load(state)
 
     def _fold_hosts(self, pair: Ints, usage: Mapping[str, NDArray[Any]]) -> None:
-        before = self._spans(np.unique(pair))
+        before = self._spans(distinct(pair))
         hosts = self._hosts.merge(pair, {name: usage[name] for name in ("first_us", "last_us")})
         grown = self._spans(hosts) - before
         for code, growth, new in zip(hosts.tolist(), grown.tolist(), (before == 0).tolist(), strict=True):

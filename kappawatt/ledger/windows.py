@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kappawatt.ledger.keys import CODE_MASK, RUN_SHIFT, WINDOW_SHIFT, row_key, run_of, window_of
-from kappawatt.stream.table import Column, KeyedTable, reduce_by_key
+from kappawatt.stream.table import Column, KeyedTable, distinct, reduce_by_key
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -129,7 +129,7 @@ class Windows:
         """The rows over these cells changed, as far as there are any."""
         row = row_key(cell)
         row = (window_of(row) // self._of_cells) << WINDOW_SHIFT | row & CODE_MASK
-        unique = np.unique(row)
+        unique = distinct(row)
         _, known = self.rows.find(unique)
         self._dirty.append(unique[known])
 
@@ -156,7 +156,7 @@ class Windows:
 
     def take_dirty(self) -> Ints:
         """The keys of changed rows, ascending, each once; they count as shown from now on."""
-        dirty = np.unique(np.concatenate(self._dirty)) if self._dirty else np.empty(0, np.int64)
+        dirty = distinct(np.concatenate(self._dirty)) if self._dirty else np.empty(0, np.int64)
         self._dirty = []
         return dirty
 

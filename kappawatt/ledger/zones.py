@@ -62,33 +62,32 @@ def contributions(
     for hour, wanted in sorted(by_hour.items()):
         low = np.array([hour * _SLOTS << WINDOW_SHIFT], np.int64)
         at, _ = slots.between(low, low + (_SLOTS << WINDOW_SHIFT))
-        at = at[np.argsort(zone_of(slots.key[at]), kind="stable")]
-        key, energy, water = slots.key[at], slots.take("energy_uj", at), slots.take("water_ul", at)
-        price = prices.lookup(zones, zone_of(key), window_of(key))
-        edges = np.flatnonzero(np.diff(zone_of(key), prepend=-1, append=-1)).tolist()
-        for a, b in pairwise(edges):
-            zone = int(zone_of(key[a]))
-            if zone in wanted:
-                cells = _Cells(run_of(key[a:b]), price[a:b], energy[a:b], water[a:b])
-                found.append(_contribution(zones[zone], hour, cells, runs, prices, is_over(hour)))
+        at = at[zone_of(slots.key[at]).argsort(kind="stable")]
+        key, energy = slots.key[at], slots.take("energy_uj", at)
+        codes = zone_of(key)
+        price = prices.lookup(zones, codes, window_of(key))
+        columns = (run_of(key), price, energy.sum(axis=1), slots.take("water_ul", at))
+        rows = list(zip(*(column.tolist() for column in columns), strict=True))
+        edges = [*np.flatnonzero(np.diff(codes, prepend=-1)).tolist(), len(rows)]
+        for code, (a, b) in zip(codes[edges[:-1]].tolist(), pairwise(edges), strict=True):
+            if code in wanted:
+                whole = tuple(energy[a:b].sum(axis=0).tolist())
+                found.append(_contribution((zones[code], hour, whole), rows[a:b], runs, prices, is_over(hour)))
     return found
 
 
-class _Cells(NamedTuple):
-    """The 5-min cells of one zone and hour."""
-
-    run: Ints
-    price: Ints
-    energy_uj: Ints
-    water_ul: Ints
-
-
-def _contribution(zone: str, hour: int, cells: _Cells, runs: Sequence[Run], prices: PriceBook, over: Over) -> ZoneHour:
+def _contribution(
+    about: tuple[str, int, tuple[int, ...]],
+    cells: Sequence[tuple[int, int, int, int]],
+    runs: Sequence[Run],
+    prices: PriceBook,
+    over: Over,
+) -> ZoneHour:
+    """Of one zone and hour from its 5-min cells: run, price, energy, water."""
     groups: dict[tuple[int, float], int] = defaultdict(int)
     by_run: dict[int, list[int]] = defaultdict(lambda: [0, 0])
-    pue = {code: runs[code].pue for code in np.unique(cells.run).tolist()}
-    columns = (cells.run, cells.price, cells.energy_uj.sum(axis=1), cells.water_ul)
-    for code, index, joules, litres in zip(*(column.tolist() for column in columns), strict=True):
+    pue = {code: runs[code].pue for code in {cell[0] for cell in cells}}
+    for code, index, joules, litres in cells:
         groups[index, pue[code]] += joules
         by_run[code][0] += joules
         by_run[code][1] += litres
@@ -98,9 +97,7 @@ def _contribution(zone: str, hour: int, cells: _Cells, runs: Sequence[Run], pric
         if litres == 0 and use is not None:
             wue[use] += joules
     return ZoneHour(
-        zone,
-        hour,
-        tuple(cells.energy_uj.sum(axis=0).tolist()),
+        *about,
         tuple((e, None if i == UNPRICED else tuple(prices[i]), pue) for (i, pue), e in groups.items()),
         sum(litres for _, litres in by_run.values()),
         tuple(wue.items()),

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kappawatt.stream.table import Column, KeyedTable, reduce_by_key
+from kappawatt.stream.table import Column, KeyedTable, distinct, reduce_by_key
 
 COLUMNS = {
     "total": Column("sum"),
@@ -200,3 +200,21 @@ def test_dump_of_small_numbers_is_small():
     table.merge(np.arange(count) << 32 | 5, {"a": small, "b": np.full(count, 1 << 60)})
 
     assert len(pickle.dumps(table.dump())) < count * 2.1
+
+
+def test_column_left_out_of_a_merge_keeps_what_it_has_and_is_0_in_new_rows():
+    table = KeyedTable({"sum": Column("sum"), "most": Column("max"), "side": Column("sum", 2)})
+    side = np.array([[1, 2], [3, 4]])
+    table.merge(np.array([1, 3]), {"sum": np.array([5, 6]), "most": np.array([7, 8]), "side": side})
+
+    table.merge(np.array([3, 2]), {"sum": np.array([10, 20])})
+
+    assert table.key.tolist() == [1, 2, 3]
+    assert table["sum"].tolist() == [5, 20, 16]
+    assert table["most"].tolist() == [7, 0, 8]
+    assert table["side"].tolist() == [[1, 2], [0, 0], [3, 4]]
+
+
+@pytest.mark.parametrize("key", [[], [4], [1, 2, 9], [1, 1, 2], [9, 1, 9, -3]])
+def test_distinct_gives_each_key_once_in_order(key):
+    assert distinct(np.array(key, np.int64)).tolist() == sorted(set(key))
