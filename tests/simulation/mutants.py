@@ -110,9 +110,9 @@ FAULTS = {
     ),
     "late": Fault(
         "late pieces are in the windows as well",
-        "kappawatt.ledger.shard",
-        "parts.chosen(~is_late) if is_late.any() else parts",
-        "parts",
+        "kappawatt.ledger.windows",
+        "spans.chosen(~late[0]) if late[0].any() else spans",
+        "spans",
     ),
     "told": Fault(
         "after a start a bucket does not know what shards were told",
