@@ -131,6 +131,7 @@ class PacedPart(SourcePart):
         super().__init__(part)
         self._pace = pace
         self._over = self._only_release = False
+        pace.note(self, behind=True)  # until it was asked
 
     def close(self) -> None:
         """Give back what is held; nobody waits for it."""

@@ -12,7 +12,7 @@ import time
 from .process import Marks
 
 _BEHIND = "behind."
-_BACKLOG_S = 1.0
+_BACKLOG = 2.0
 
 
 class Pace:
@@ -26,13 +26,13 @@ class Pace:
         epoch_s: Time between two polls that read.
         marks: What the processes of this start tell each other; None: there is one.
         name: This process.
-        backlog_s: How long reading may take in one epoch while there is more than it can bring.
+        backlog: How long reading may take in one epoch while there is more than it can bring, in *epoch_s*.
     """
 
     def __init__(
-        self, epoch_s: float, marks: Marks | None = None, name: str = "0", *, backlog_s: float = _BACKLOG_S
+        self, epoch_s: float, marks: Marks | None = None, name: str = "0", *, backlog: float = _BACKLOG
     ) -> None:
-        self._epoch_s, self._backlog_s, self._marks, self._mark = epoch_s, backlog_s, marks, f"{_BEHIND}{name}"
+        self._epoch_s, self._backlog_s, self._marks, self._mark = epoch_s, backlog * epoch_s, marks, f"{_BEHIND}{name}"
         self._behind: set[int] = set()
 
     def __repr__(self) -> str:

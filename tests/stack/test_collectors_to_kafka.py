@@ -78,7 +78,7 @@ def test_simulated_fleet_arrives_whole(collect: Collect, log: KafkaLog, tmp_path
     assert done.returncode == 0
     kept = list(records(tmp_path / ".kappawatt" / "spool", "sample"))
     samples = arrived(log, "sample")
-    written = re.match(r"(\d+) simulated records written", done.stderr)
+    written = re.search(r"(\d+) simulated records written", done.stderr)
     assert written is not None
     assert int(written[1]) == len(samples) + len(arrived(log, "run_event"))
     assert identities(samples) == identities(kept)

@@ -80,7 +80,7 @@ def test_who_is_behind_goes_on_at_once_and_tells_the_other_processes(tmp_path: P
         pace.note(second, behind=True)
     assert alone.wait_s(math.inf, release=False) == 0
     assert other.wait_s(math.inf, release=False) == 0
-    assert mine.budget_s() == 0.5
+    assert mine.budget_s() == LONG_S
 
     mine.note(part, behind=False)
     assert marks.any_open("behind.")
@@ -101,7 +101,7 @@ def test_poll_reads_until_there_is_no_more_and_the_next_one_only_releases() -> N
 
 def test_poll_ends_with_its_share_of_the_epoch_and_the_next_one_reads_on() -> None:
     reading = Reading(3)
-    part = PacedPart(reading, Pace(LONG_S, backlog_s=0))
+    part = PacedPart(reading, Pace(LONG_S, backlog=0))
 
     assert [part.next_batch() for _ in range(3)] == [[("key", 2)], [("key", 1)], [("key", 0)]]
     assert reading.calls == ["read", "read", "read"]
@@ -129,7 +129,7 @@ def test_sources_that_began_apart_are_in_the_same_epoch(tmp_path: Path) -> None:
         dataflow(
             job,
             OutletSink(["target"], lambda: (Tables(tmp_path / "store.sqlite"), NoLetters()), write_outlet, 1),
-            pace=Pace(LONG_S, backlog_s=0),
+            pace=Pace(LONG_S, backlog=0),
         ),
         epoch_interval=INTERVAL,
         recovery_config=RecoveryConfig(str(tmp_path)),
