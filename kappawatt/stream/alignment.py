@@ -9,7 +9,8 @@ class Alignment:
     """Shared by the parts of a source in one process.
 
     In an epoch they read about *limit_bytes* together; and a part that is more than *ahead_us* of event time ahead of
-    the slowest one that has more to read waits for it, but for no part that has not moved for ten seconds.
+    the slowest one that has more to read waits for it, but for no part that has not moved for ten seconds. Nor does a
+    part read further in one epoch: what is late is decided between epochs, and would be on time in one that is long.
 
     Windows stay open until every part has passed them: what one part reads ahead of another is held in state.
     """
@@ -19,6 +20,7 @@ class Alignment:
         self._taken: defaultdict[str, int] = defaultdict(int)
         self._at: dict[str, int] = {}
         self._moved_us: dict[str, int] = {}
+        self._floor: dict[str, int] = {}  # the slowest, when a part began to read in this epoch
 
     def __repr__(self) -> str:
         return f"<Alignment {self._left} bytes left, {len(self._at)} parts with more to read>"
@@ -29,11 +31,16 @@ class Alignment:
             return False
         if part not in self._at:
             return True
+        if part in self._floor:
+            return self._at[part] <= self._floor[part] + self._ahead_us
         slowest = min(
             (at for each, at in self._at.items() if now_us - self._moved_us[each] <= _PATIENCE_US),
             default=self._at[part],
         )
-        return self._at[part] <= slowest + self._ahead_us
+        if self._at[part] > slowest + self._ahead_us:
+            return False
+        self._floor[part] = slowest
+        return True
 
     def note(self, part: str, event_us: int | None, size: int, now_us: int) -> None:
         """A part read *size* bytes and has come to *event_us*; None: it has nothing more to read and holds nobody."""
@@ -47,3 +54,4 @@ class Alignment:
     def end_epoch(self, part: str) -> None:
         """A part's epoch is over: others may read in its place."""
         self._left += self._taken.pop(part, 0)
+        self._floor.pop(part, None)
